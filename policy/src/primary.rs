@@ -1,0 +1,153 @@
+//! Whether a computer is one of a user's primary computers, and on what that rests.
+//!
+//! Seed 002 and `windows-semantics` 5: is the policy set → does the schema have the attribute →
+//! is this computer's DN among the user's values. The first question is asked by `decide`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::facts::{Directory, Facts, User};
+use crate::merge::ResultantSet;
+use crate::reason::{Because, Decided, Reason};
+use crate::settings::Id;
+use crate::value::{Value, Who, duration_text};
+
+/// The answer to "is this one of the user's primary computers?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Primary {
+    /// It is, or the check does not hold anybody back.
+    Yes,
+    /// It is not: data is not brought in, and what was brought in is undone.
+    No,
+    /// It cannot be known: data is not brought in, and nothing is undone.
+    Unknown,
+}
+
+/// How long a cached answer decides while the directory is out of reach.
+const CACHED_AGE_DEFAULT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Asks the lists that policy names (`primary-computers.source`).
+pub fn primary_computer(rsop: &ResultantSet, facts: &Facts) -> Decided<Primary> {
+    let Some(user) = facts.user.as_deref() else {
+        let reason = match facts.directory {
+            Directory::Away => Reason::DirectoryAway,
+            _ => Reason::UserUnknown,
+        };
+        return Decided { action: Primary::Unknown, because: vec![Because::plain(reason)] };
+    };
+    let source = rsop.word(Id::PrimarySource, "directory").value;
+    match source {
+        "policy" => in_policy(rsop, facts, user),
+        "either" => {
+            let (policy, directory) = both(rsop, facts, user);
+            combine(policy, directory, Primary::Yes, Primary::No)
+        }
+        "both" => {
+            let (policy, directory) = both(rsop, facts, user);
+            combine(policy, directory, Primary::No, Primary::Yes)
+        }
+        _ => in_directory(rsop, facts, user),
+    }
+}
+
+fn both(rsop: &ResultantSet, facts: &Facts, user: &User) -> (Decided<Primary>, Decided<Primary>) {
+    (in_policy(rsop, facts, user), in_directory(rsop, facts, user))
+}
+
+/// `decisive` from either list settles it; `other` needs both; otherwise it is unknown.
+fn combine(
+    policy: Decided<Primary>,
+    directory: Decided<Primary>,
+    decisive: Primary,
+    other: Primary,
+) -> Decided<Primary> {
+    for decided in [&policy, &directory] {
+        if decided.action == decisive {
+            return decided.clone();
+        }
+    }
+    let action = match (policy.action, directory.action) {
+        (a, b) if a == other && b == other => other,
+        _ => Primary::Unknown,
+    };
+    let mut because = policy.because;
+    because.extend(directory.because);
+    Decided { action, because }
+}
+
+fn in_policy(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Primary> {
+    for sourced in rsop.list(Id::PrimaryAssign) {
+        let Value::Assign(assign) = &sourced.value else { continue };
+        let theirs = match &assign.who {
+            Who::User(name) => user.is_called(name),
+            Who::Group(group) => user.groups.contains(group),
+        };
+        let name = &facts.computer.name;
+        if theirs && assign.computers.iter().any(|glob| glob.matches(name)) {
+            let because = Because::policy(Reason::PrimaryAssigned, Some(&sourced.origin));
+            return Decided { action: Primary::Yes, because: vec![because.with_fact(name)] };
+        }
+    }
+    let because = Because::fact(Reason::PrimaryNotAssigned, &facts.computer.name);
+    Decided { action: Primary::No, because: vec![because] }
+}
+
+fn in_directory(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Primary> {
+    let mut because = Vec::new();
+    match facts.directory {
+        Directory::Answered => {}
+        Directory::Away => {
+            let last = Because::plain(Reason::DirectoryAway);
+            return Decided::new(Primary::Unknown, because, last);
+        }
+        Directory::Cached { age } => {
+            let limit = rsop.duration(Id::PrimaryMaxCachedAge, CACHED_AGE_DEFAULT);
+            let fact = format!("{} old", duration_text(Duration::from_secs(age.as_secs())));
+            if age > limit.value {
+                let fact = format!("{fact}, limit {}", duration_text(limit.value));
+                let last = Because::policy(Reason::DirectoryCacheExpired, limit.origin);
+                return Decided::new(Primary::Unknown, because, last.with_fact(fact));
+            }
+            because.push(Because::fact(Reason::DirectoryCached, fact));
+        }
+    }
+    if !facts.schema_has_primary_computer {
+        return schema_lacks(rsop, because);
+    }
+    listed(facts, user, because)
+}
+
+fn schema_lacks(rsop: &ResultantSet, mut because: Vec<Because>) -> Decided<Primary> {
+    because.push(Because::plain(Reason::SchemaLacksAttribute));
+    let setting = rsop.word(Id::PrimarySchemaLacks, "apply");
+    let (action, reason) = match setting.value {
+        "refuse" => (Primary::Unknown, Reason::SchemaLacksRefuse),
+        _ => (Primary::Yes, Reason::SchemaLacksApply),
+    };
+    Decided::new(action, because, Because::policy(reason, setting.origin))
+}
+
+fn listed(facts: &Facts, user: &User, because: Vec<Because>) -> Decided<Primary> {
+    let Some(computer) = &facts.computer.dn else {
+        let last = Because::fact(Reason::ComputerUnknown, &facts.computer.name);
+        return Decided::new(Primary::Unknown, because, last);
+    };
+    if user.primary_computers.contains(computer) {
+        let fact = format!("msDS-PrimaryComputer of {} has {computer}", user.name);
+        let last = Because::fact(Reason::PrimaryListed, fact);
+        return Decided::new(Primary::Yes, because, last);
+    }
+    let fact = match user.primary_computers.len() {
+        0 => format!("msDS-PrimaryComputer of {} is empty", user.name),
+        1 => format!(
+            "msDS-PrimaryComputer of {} is {}, not {computer}",
+            user.name, user.primary_computers[0]
+        ),
+        n => {
+            format!("none of the {n} values of msDS-PrimaryComputer of {} is {computer}", user.name)
+        }
+    };
+    Decided::new(Primary::No, because, Because::fact(Reason::PrimaryNotListed, fact))
+}
