@@ -1,0 +1,439 @@
+//! Carries out what was decided, item by item, and records each thing after it is durable.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use crate::compare::Compared;
+use crate::copy::{Carry, Stop, Throttle, remove};
+use crate::engine::{Planned, Resolver, SyncError, is_full};
+use crate::fs::{Gate, Op, Root};
+use crate::item::{Base, Content, Entry, Kind, Stamp};
+use crate::journal::{Journal, JournalError, Record};
+use crate::reconcile::{Action, Clash};
+use crate::report::{
+    Conflict, ConflictKind, Did, Flow, ItemResult, Meta, Options, Report, Resolve, Verdict,
+};
+
+/// Below this many known items a percentage says nothing.
+const BRAKE_ITEMS_MIN: usize = 20;
+
+/// Works off a plan.
+pub struct Applier<'a, 'g> {
+    /// How conflicts are settled.
+    pub resolve: Resolver,
+    /// A conflict was settled by keeping both; a second run carries the new names over.
+    pub kept_both: bool,
+    sides: &'a Compared<'a, 'g>,
+    journal: &'a mut Journal,
+    options: &'a Options,
+    now_ns: i64,
+    gate: &'a dyn Gate,
+    temp_id: &'a str,
+    progress: &'a mut dyn FnMut(&ItemResult) -> Flow,
+    report: Report,
+    records: Vec<Record>,
+    throttle: Throttle,
+    open_conflicts: HashSet<String>,
+    seen_conflicts: HashSet<String>,
+    clashing_folders: Vec<String>,
+    count: u64,
+}
+
+impl<'a, 'g> Applier<'a, 'g> {
+    /// Gets ready.
+    #[expect(clippy::too_many_arguments, reason = "one call; each is another part of the world")]
+    pub fn new(
+        sides: &'a Compared<'a, 'g>,
+        journal: &'a mut Journal,
+        options: &'a Options,
+        now_ns: i64,
+        gate: &'a dyn Gate,
+        temp_id: &'a str,
+        progress: &'a mut dyn FnMut(&ItemResult) -> Flow,
+        report: Report,
+    ) -> Self {
+        Self {
+            resolve: Box::new(|_| Resolve::Ask),
+            kept_both: false,
+            throttle: Throttle::new(options.bandwidth),
+            sides,
+            journal,
+            options,
+            now_ns,
+            gate,
+            temp_id,
+            progress,
+            report,
+            records: Vec::new(),
+            open_conflicts: HashSet::new(),
+            seen_conflicts: HashSet::new(),
+            clashing_folders: Vec::new(),
+            count: 0,
+        }
+    }
+
+    /// Works off the plan: what is new first, from the top down; then deletes, from the bottom up;
+    /// then files that come where folders were.
+    ///
+    /// # Errors
+    /// Only when the journal fails; the rest is in the report.
+    pub fn run(&mut self, plan: Vec<Planned>) -> Result<(), SyncError> {
+        self.open_conflicts = self.journal.conflicts()?.into_iter().map(|c| c.path).collect();
+        let hold = self.brake(&plan);
+        let mut late = Vec::new();
+        for planned in &plan {
+            if self.report.cancelled {
+                break;
+            }
+            if self.comes_where_a_folder_is(planned) {
+                late.push(planned);
+            } else if !is_delete(planned.action) {
+                self.item(planned)?;
+            }
+        }
+        let deletes = plan.iter().rev().filter(|planned| is_delete(planned.action));
+        for planned in deletes.chain(late) {
+            if self.report.cancelled {
+                break;
+            }
+            if hold && is_delete(planned.action) {
+                self.note(&planned.path, did(planned.action), Verdict::Held);
+            } else {
+                self.item(planned)?;
+            }
+        }
+        self.flush()
+    }
+
+    /// Closes conflicts that are none any more, and hands out the report.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub fn finish(mut self, whole: bool) -> Result<Report, SyncError> {
+        if whole && !self.report.cancelled {
+            let gone: Vec<String> =
+                self.open_conflicts.difference(&self.seen_conflicts).cloned().collect();
+            for path in gone {
+                if !self.sides.here.is_unknown(&path) && !self.sides.there.is_unknown(&path) {
+                    self.records.push(Record::Settled(path));
+                }
+            }
+            self.flush()?;
+            if self.options.sync_in && self.options.sync_out {
+                let seconds = (self.now_ns / 1_000_000_000).to_string();
+                self.journal.set_meta("last-sync", &seconds)?;
+            }
+        }
+        self.report.counts.conflicts_open = self.journal.conflicts()?.len() as u64;
+        Ok(self.report)
+    }
+
+    /// Whether so much would be deleted that a person should look first.
+    fn brake(&self, plan: &[Planned]) -> bool {
+        if self.options.release_deletes {
+            return false;
+        }
+        let count = |action| plan.iter().filter(|planned| planned.action == action).count();
+        let known = self.sides.base.len();
+        [Action::DeleteHere, Action::DeleteThere].into_iter().any(|action| {
+            let deletes = count(action);
+            let share = usize::from(self.options.max_delete_percent);
+            let too_many = deletes as u64 > self.options.max_deletes;
+            let too_large = known >= BRAKE_ITEMS_MIN && deletes * 100 > known * share;
+            too_many || too_large
+        })
+    }
+
+    fn comes_where_a_folder_is(&self, planned: &Planned) -> bool {
+        let (from, to) = match planned.action {
+            Action::CopyIn => (self.sides.there, self.sides.here),
+            Action::CopyOut => (self.sides.here, self.sides.there),
+            _ => return false,
+        };
+        let kind = |tree: &crate::scan::Tree| tree.entries.get(&planned.path).map(|e| e.kind);
+        kind(to) == Some(Kind::Dir) && kind(from) != Some(Kind::Dir)
+    }
+
+    fn item(&mut self, planned: &Planned) -> Result<(), SyncError> {
+        let path = planned.path.as_str();
+        let below_clash = |folder: &String| {
+            path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        if self.clashing_folders.iter().any(below_clash) {
+            return Ok(()); // it waits for its folder's conflict
+        }
+        let allowed = match planned.action {
+            Action::CopyIn | Action::DeleteHere => self.options.sync_in,
+            Action::CopyOut | Action::DeleteThere => self.options.sync_out,
+            _ => true,
+        };
+        if !allowed {
+            return Ok(());
+        }
+        match planned.action {
+            Action::Nothing => {
+                self.report.counts.unchanged += 1;
+                self.refresh(path);
+            }
+            Action::Adopt => {
+                self.refresh(path);
+            }
+            Action::Forget => self.records.push(Record::Forget(path.to_owned())),
+            Action::CopyIn => self.copy(path, Did::Download, false),
+            Action::CopyOut => self.copy(path, Did::Upload, false),
+            Action::DeleteHere => self.delete(path, Did::DeleteLocal),
+            Action::DeleteThere => self.delete(path, Did::DeleteRemote),
+            Action::Conflict(clash) => self.conflict(path, clash),
+        }
+        if is_full(&self.records) {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Records the present stamps of equal content, so that it need not be read again.
+    fn refresh(&mut self, path: &str) {
+        let (Some(here), Some(there)) = self.entries(path) else { return };
+        let base = self.sides.base.get(path);
+        let fresh = base.is_some_and(|base| {
+            base.here == here.stamp && base.there == there.stamp.on_share()
+                || matches!(base.content, Content::Dir)
+        });
+        if fresh {
+            return;
+        }
+        let content = match (here.kind, base.map(|base| &base.content)) {
+            (Kind::Dir, _) => Content::Dir,
+            (Kind::Link, _) => Content::Link(here.link.clone().unwrap_or_default()),
+            (Kind::File, _) => match crate::copy::hash(self.sides.local, path, here.stamp) {
+                Ok(hash) => Content::File(hash),
+                Err(_) => return, // it changed just now; the next run looks again
+            },
+        };
+        let (here, there) = (here.stamp, there.stamp);
+        self.record(path, content, here, there);
+    }
+
+    fn entries(&self, path: &str) -> (Option<&'a Entry>, Option<&'a Entry>) {
+        (self.sides.here.entries.get(path), self.sides.there.entries.get(path))
+    }
+
+    fn record(&mut self, path: &str, content: Content, here: Stamp, there: Stamp) {
+        let there = there.on_share();
+        let base = Base { content, here, there, recorded_ns: self.now_ns };
+        self.records.push(Record::Item(path.to_owned(), base));
+    }
+
+    fn temp(&mut self) -> String {
+        self.count += 1;
+        format!("{}{}-{}", crate::fs::TEMP_PREFIX, self.temp_id, self.count)
+    }
+
+    /// A name in the recycle area: when, which, and what it was called.
+    fn recycle(&mut self, path: &str, side: &str) -> Result<PathBuf, Stop> {
+        self.count += 1;
+        let area = self.journal.recycle();
+        let area = area.map_err(|error| Stop::Io("make the recycle area for", error))?;
+        let seconds = self.now_ns / 1_000_000_000;
+        let leaf: String = path.rsplit('/').next().unwrap_or(path).chars().take(100).collect();
+        let id = &crate::roots::fresh_id(path)[..8];
+        Ok(area.join(format!("{seconds}-{id}-{side}-{leaf}")))
+    }
+
+    fn copy(&mut self, path: &str, did: Did, keep_loser: bool) {
+        let result = self.try_copy(path, did, keep_loser);
+        let result = result.map_or_else(|stop| stop.verdict(path), |()| Verdict::Done);
+        self.note(path, did, result);
+    }
+
+    /// `keep_loser`: the version that is replaced is one that somebody made; it goes to the recycle
+    /// area. What is replaced here always does.
+    fn try_copy(&mut self, path: &str, did: Did, keep_loser: bool) -> Result<(), Stop> {
+        let sides = self.sides;
+        let (here, there) = self.entries(path);
+        let (from, to, source, target) = match did {
+            Did::Download => (sides.remote, sides.local, there, here),
+            _ => (sides.local, sides.remote, here, there),
+        };
+        let Some(source) = source else { return Err(Stop::Changed("it went away")) };
+        let keep = match (target, keep_loser || to.is_local()) {
+            (Some(_), true) => {
+                let side = if to.is_local() { "here" } else { "there" };
+                Some(self.recycle(path, side)?)
+            }
+            _ => None,
+        };
+        self.make_parents(from, to, path)?;
+        let folder_in_the_way =
+            target.is_some_and(|target| target.kind == Kind::Dir && source.kind != Kind::Dir);
+        if folder_in_the_way {
+            remove(to, path, target.unwrap_or(source), None)?;
+        }
+        let target = target.filter(|_| !folder_in_the_way);
+        let temp = self.temp();
+        let carry = Carry { from, to, path, source, target, keep, temp: &temp };
+        let (content, stamp, bytes) = carry.run(&mut self.throttle)?;
+        match did {
+            Did::Download => {
+                self.report.bytes_in += bytes;
+                self.record(path, content, stamp, source.stamp);
+            }
+            _ => {
+                self.report.bytes_out += bytes;
+                self.record(path, content, source.stamp, stamp);
+            }
+        }
+        Ok(())
+    }
+
+    /// The folders above an item that comes back after its folder was deleted on this side.
+    fn make_parents(&self, from: &Root<'_>, to: &Root<'_>, path: &str) -> Result<(), Stop> {
+        let tree = if to.is_local() { self.sides.here } else { self.sides.there };
+        let other = if from.is_local() { self.sides.here } else { self.sides.there };
+        for (at, _) in path.match_indices('/') {
+            let folder = &path[..at];
+            if !tree.entries.contains_key(folder) {
+                let mode = other.entries.get(folder).map_or(0o700, |entry| entry.mode);
+                to.make_folder(folder, mode).map_err(|error| Stop::Io("make", error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, path: &str, did: Did) {
+        let result = self.try_delete(path, did);
+        let result = result.map_or_else(|stop| stop.verdict(path), |()| Verdict::Done);
+        self.note(path, did, result);
+    }
+
+    fn try_delete(&mut self, path: &str, did: Did) -> Result<(), Stop> {
+        let (here, there) = self.entries(path);
+        let (root, tree, entry) = match did {
+            Did::DeleteLocal => (self.sides.local, self.sides.here, here),
+            _ => (self.sides.remote, self.sides.there, there),
+        };
+        let Some(entry) = entry else { return Err(Stop::Changed("it went away")) };
+        let holds = |keeper: &String| {
+            keeper == path || keeper.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+        };
+        if entry.kind == Kind::Dir && tree.keepers.iter().any(holds) {
+            return Err(Stop::Changed("it holds something that is left alone"));
+        }
+        let keep = match did {
+            Did::DeleteLocal if entry.kind != Kind::Dir => Some(self.recycle(path, "here")?),
+            _ => None,
+        };
+        remove(root, path, entry, keep)?;
+        self.records.push(Record::Forget(path.to_owned()));
+        Ok(())
+    }
+
+    fn conflict(&mut self, path: &str, clash: Clash) {
+        let (Some(here), Some(there)) = self.entries(path) else { return };
+        let (may_in, may_out) = (self.options.sync_in, self.options.sync_out);
+        let how = match (clash, (self.resolve)(path)) {
+            (Clash::TypeDiffers, _) => Resolve::Ask,
+            (_, Resolve::KeepLatest) => match here.stamp.mtime_ns.cmp(&there.stamp.mtime_ns) {
+                std::cmp::Ordering::Greater => Resolve::KeepLocal,
+                std::cmp::Ordering::Less => Resolve::KeepRemote,
+                std::cmp::Ordering::Equal => Resolve::Ask,
+            },
+            (_, how) => how,
+        };
+        match how {
+            Resolve::KeepLocal if may_out => return self.copy(path, Did::Upload, true),
+            Resolve::KeepRemote if may_in => return self.copy(path, Did::Download, true),
+            Resolve::KeepBoth if may_in && may_out => return self.keep_both(path),
+            _ => {}
+        }
+        let kind = match clash {
+            Clash::BothCreated => ConflictKind::BothCreated,
+            Clash::BothChanged => ConflictKind::BothChanged,
+            Clash::TypeDiffers => {
+                self.clashing_folders.push(path.to_owned());
+                ConflictKind::TypeDiffers
+            }
+        };
+        self.seen_conflicts.insert(path.to_owned());
+        let since_unix = self.now_ns / 1_000_000_000;
+        let (local, remote) = (meta(here), meta(there));
+        let conflict = Conflict { path: path.to_owned(), kind, local, remote, since_unix };
+        self.records.push(Record::Conflict(conflict));
+        if !self.open_conflicts.contains(path) {
+            self.report.counts.conflicts_new += 1;
+            self.note(path, Did::Settle, Verdict::Conflict);
+        }
+    }
+
+    /// The version here gets another name; the one on the share comes in under the old name.
+    fn keep_both(&mut self, path: &str) {
+        let name = match self.other_name(path) {
+            Ok(name) => name,
+            Err(stop) => return self.note(path, Did::Settle, stop.verdict(path)),
+        };
+        if let Err(error) = self.sides.local.rename_in_folder(path, &name) {
+            let result = Stop::Io("rename", error).verdict(path);
+            return self.note(path, Did::Settle, result);
+        }
+        self.kept_both = true;
+        self.note(path, Did::Settle, Verdict::Done);
+    }
+
+    /// `Plan.odt` → `Plan (LT-7 2026-11-21).odt`, with a number where that is taken on a side.
+    fn other_name(&self, path: &str) -> Result<String, Stop> {
+        let (folder, leaf) = path.rsplit_once('/').unwrap_or(("", path));
+        let (stem, extension) = match leaf.rsplit_once('.') {
+            Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
+            _ => (leaf, String::new()),
+        };
+        let day = chrono::DateTime::from_timestamp_nanos(self.now_ns).format("%Y-%m-%d");
+        for number in 1..1_000_u32 {
+            let count = if number == 1 { String::new() } else { format!(" {number}") };
+            let name = format!("{stem} ({} {day}{count}){extension}", self.options.host);
+            let full = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            let taken = |root: &Root<'_>| {
+                root.look(&full).map(|look| look.is_some()).map_err(|e| Stop::Io("look at", e))
+            };
+            if !taken(self.sides.local)? && !taken(self.sides.remote)? {
+                return Ok(name);
+            }
+        }
+        Err(Stop::Changed("no free name was found for the second version"))
+    }
+
+    fn note(&mut self, path: &str, action: Did, result: Verdict) {
+        let item = ItemResult { path: path.to_owned(), action, result };
+        if (self.progress)(&item) == Flow::Cancel {
+            self.report.cancelled = true;
+        }
+        self.report.note(item);
+    }
+
+    fn flush(&mut self) -> Result<(), SyncError> {
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        self.gate.pass(Op::Journal, "").map_err(|source| {
+            let path = PathBuf::from("journal");
+            SyncError::Journal(JournalError::File { path, source })
+        })?;
+        self.journal.apply(&self.records)?;
+        self.records.clear();
+        Ok(())
+    }
+}
+
+fn is_delete(action: Action) -> bool {
+    matches!(action, Action::DeleteHere | Action::DeleteThere)
+}
+
+fn did(action: Action) -> Did {
+    match action {
+        Action::DeleteHere => Did::DeleteLocal,
+        _ => Did::DeleteRemote,
+    }
+}
+
+fn meta(entry: &Entry) -> Meta {
+    Meta { size: entry.stamp.size, mtime_unix_ms: entry.stamp.mtime_ns / 1_000_000 }
+}

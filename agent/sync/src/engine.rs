@@ -1,0 +1,336 @@
+//! One run: open, scan, reconcile, apply, record.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use globset::Glob;
+
+use crate::apply::Applier;
+use crate::compare::{Compared, compare};
+use crate::fs::{Gate, Open, Root};
+use crate::item::Base;
+use crate::journal::{Journal, JournalError, Record};
+use crate::reconcile::Action;
+use crate::report::{
+    Flow, ITEMS_MAX, ItemResult, Options, Pair, Pending, PendingChange, PendingItem, Report,
+    Resolve, Verdict,
+};
+use crate::roots;
+use crate::scan::{Filter, PatternError, Tree, scan};
+
+/// One of the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// This computer.
+    Local,
+    /// The share.
+    Remote,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Local => "folder on this computer",
+            Self::Remote => "folder on the share",
+        })
+    }
+}
+
+/// A run could not take place. Nothing was done, unless the journal failed in its course.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// A root could not be opened or listed.
+    #[error("the {side} {path} cannot be opened")]
+    RootUnavailable {
+        /// Which.
+        side: Side,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A root is not the one the journal knows. Its emptiness is no deletion.
+    #[error("the {side} is not the one that was synchronised before: {detail}")]
+    RootChanged {
+        /// Which.
+        side: Side,
+        /// How it shows.
+        detail: String,
+    },
+    /// A root's mark could not be read or made.
+    #[error("the mark of the {side} cannot be used")]
+    Marker {
+        /// Which.
+        side: Side,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A pattern of the options is malformed.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// There is no open conflict under this path.
+    #[error("{path} is no open conflict")]
+    NoConflict {
+        /// The path.
+        path: String,
+    },
+}
+
+/// Keeps a pair in step, once.
+///
+/// # Errors
+/// [`SyncError`]; what goes wrong with a single item is in the [`Report`].
+pub fn sync(
+    pair: &Pair,
+    journal: &mut Journal,
+    options: &Options,
+    now: SystemTime,
+    progress: &mut dyn FnMut(&ItemResult) -> Flow,
+) -> Result<Report, SyncError> {
+    sync_through(pair, journal, options, now, progress, &Open)
+}
+
+/// As [`sync`], with every call to the world passing a gate. For tests of faults and crashes.
+///
+/// # Errors
+/// As [`sync`].
+pub fn sync_through(
+    pair: &Pair,
+    journal: &mut Journal,
+    options: &Options,
+    now: SystemTime,
+    progress: &mut dyn FnMut(&ItemResult) -> Flow,
+    gate: &dyn Gate,
+) -> Result<Report, SyncError> {
+    let mut report = run(pair, journal, options, now, progress, gate, None)?;
+    if report.kept_both && !report.report.cancelled {
+        // The renamed versions are new files now; a second pass carries them over.
+        let more = run(pair, journal, options, now, progress, gate, None)?;
+        report.report.absorb(more.report);
+    }
+    Ok(report.report)
+}
+
+struct Ran {
+    report: Report,
+    kept_both: bool,
+}
+
+fn unix_ns(now: SystemTime) -> i64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn run(
+    pair: &Pair,
+    journal: &mut Journal,
+    options: &Options,
+    now: SystemTime,
+    progress: &mut dyn FnMut(&ItemResult) -> Flow,
+    gate: &dyn Gate,
+    only: Option<(&str, Resolve)>,
+) -> Result<Ran, SyncError> {
+    let (local, remote) = roots::open(pair, journal, options, gate)?;
+    let temp_id = temp_id(journal)?;
+    let filter = Filter::new(&options.exclude, &options.screens, &temp_id)?;
+    let see = |root: &Root<'_>, side, path: &PathBuf| {
+        let unavailable = |source| SyncError::RootUnavailable { side, path: path.clone(), source };
+        scan(root, &filter).map_err(unavailable)
+    };
+    let here = see(&local, Side::Local, &pair.local)?;
+    let there = see(&remote, Side::Remote, &pair.remote)?;
+    let base: HashMap<String, Base> = journal.items()?.into_iter().collect();
+    check_emptied(&here, &there, &base, journal)?;
+    clear_stale(&local, &here);
+    clear_stale(&remote, &there);
+
+    let sides =
+        Compared { local: &local, remote: &remote, here: &here, there: &there, base: &base };
+    let mut report = Report::default();
+    notes(&here, &there, &mut report, progress);
+    let mut plan = compare(&sides, &mut report);
+    if let Some((path, _)) = only {
+        plan.retain(|planned| planned.path == path);
+    }
+    let mut applier =
+        Applier::new(&sides, journal, options, unix_ns(now), gate, &temp_id, progress, report);
+    applier.resolve = resolver(options, only)?;
+    applier.run(plan)?;
+    let kept_both = applier.kept_both;
+    let report = applier.finish(only.is_none())?;
+    Ok(Ran { report, kept_both })
+}
+
+/// How conflicts are settled, by path.
+pub(crate) type Resolver = Box<dyn Fn(&str) -> Resolve>;
+
+fn resolver(options: &Options, only: Option<(&str, Resolve)>) -> Result<Resolver, SyncError> {
+    if let Some((_, how)) = only {
+        return Ok(Box::new(move |_| how));
+    }
+    let mut rules = Vec::new();
+    for rule in &options.resolve {
+        let glob = Glob::new(&rule.path);
+        let glob = glob.map_err(|source| PatternError::new(&rule.path, source))?;
+        rules.push((glob.compile_matcher(), rule.resolve));
+    }
+    Ok(Box::new(move |path| {
+        let rule = rules.iter().find(|(glob, _)| glob.is_match(path));
+        rule.map_or(Resolve::Ask, |(_, resolve)| *resolve)
+    }))
+}
+
+/// The id in the names of this pair's unfinished files; another computer's are left alone.
+fn temp_id(journal: &Journal) -> Result<String, SyncError> {
+    if let Some(id) = journal.meta("temp-id")? {
+        return Ok(id);
+    }
+    let id = roots::fresh_id("temp")[..16].to_owned();
+    journal.set_meta("temp-id", &id)?;
+    Ok(id)
+}
+
+/// A root without a mark (a share that may only be read) still cannot vanish unnoticed.
+fn check_emptied(
+    here: &Tree,
+    there: &Tree,
+    base: &HashMap<String, Base>,
+    journal: &Journal,
+) -> Result<(), SyncError> {
+    for (tree, side, key) in
+        [(here, Side::Local, "root-local"), (there, Side::Remote, "root-remote")]
+    {
+        let marked = journal.meta(key)?.is_some();
+        if !base.is_empty() && tree.entries.is_empty() && !marked {
+            let detail = "everything in it is gone".to_owned();
+            return Err(SyncError::RootChanged { side, detail });
+        }
+    }
+    Ok(())
+}
+
+fn clear_stale(root: &Root<'_>, tree: &Tree) {
+    for (folder, name) in &tree.stale {
+        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+        // What cannot be removed now is tried again by the next run; it hurts nobody.
+        let _ = root.unlink(&path);
+    }
+}
+
+/// What the scans have to say; an item that both sides hide is told once.
+fn notes(
+    here: &Tree,
+    there: &Tree,
+    report: &mut Report,
+    progress: &mut dyn FnMut(&ItemResult) -> Flow,
+) {
+    let mut told = BTreeSet::new();
+    for note in here.notes.iter().chain(&there.notes) {
+        if told.insert(note.path.clone()) {
+            let _ = progress(note); // a scan has nothing to cancel
+            report.note(note.clone());
+        }
+    }
+}
+
+/// Settles one open conflict.
+///
+/// # Errors
+/// [`SyncError`]; a failure of the item itself is in the result.
+pub fn settle(
+    pair: &Pair,
+    journal: &mut Journal,
+    path: &str,
+    how: Resolve,
+    host: &str,
+    now: SystemTime,
+) -> Result<ItemResult, SyncError> {
+    if !journal.conflicts()?.iter().any(|conflict| conflict.path == path) {
+        return Err(SyncError::NoConflict { path: path.to_owned() });
+    }
+    let options = Options { host: host.to_owned(), ..Options::default() };
+    let mut last = None;
+    let mut progress = |item: &ItemResult| {
+        if item.path == path {
+            last = Some(item.clone());
+        }
+        Flow::Continue
+    };
+    run(pair, journal, &options, now, &mut progress, &Open, Some((path, how)))?;
+    Ok(last.unwrap_or(ItemResult {
+        path: path.to_owned(),
+        action: crate::report::Did::Settle,
+        result: Verdict::Done,
+    }))
+}
+
+/// What is only on this computer: it would be lost if the disk died now.
+///
+/// # Errors
+/// [`SyncError`].
+pub fn pending(
+    pair: &Pair,
+    journal: &mut Journal,
+    options: &Options,
+) -> Result<Pending, SyncError> {
+    let filter = Filter::new(&options.exclude, &options.screens, &temp_id(journal)?)?;
+    let mut pending = Pending::default();
+    let base: HashMap<String, Base> = journal.items()?.into_iter().collect();
+    let unavailable = |source| {
+        let path = pair.local.clone();
+        SyncError::RootUnavailable { side: Side::Local, path, source }
+    };
+    let local = match Root::open(&pair.local, true, &Open) {
+        Ok(root) => root,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && base.is_empty() => {
+            return Ok(pending);
+        }
+        Err(error) => return Err(unavailable(error)),
+    };
+    let here = scan(&local, &filter).map_err(unavailable)?;
+    let mut note = |path: &str, change, bytes| {
+        pending.total_items += 1;
+        pending.total_bytes += bytes;
+        if pending.items.len() < ITEMS_MAX {
+            pending.items.push(PendingItem { path: path.to_owned(), change, bytes });
+        }
+    };
+    for (path, entry) in &here.entries {
+        let size = entry.stamp.size;
+        match base.get(path) {
+            None => note(path, PendingChange::Created, size),
+            Some(base) => match crate::compare::is_changed(&local, path, entry, base) {
+                true => note(path, PendingChange::Changed, size),
+                false => {}
+            },
+        }
+    }
+    let mut gone: Vec<&String> = base.keys().collect();
+    gone.retain(|path| !here.entries.contains_key(*path) && !here.is_unknown(path));
+    gone.sort();
+    for path in gone {
+        note(path, PendingChange::Removed, 0);
+    }
+    Ok(pending)
+}
+
+/// What is planned for one path.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The path.
+    pub path: String,
+    /// What to do.
+    pub action: Action,
+}
+
+/// Records to keep at most before they are written.
+pub(crate) const BATCH: usize = 64;
+
+/// Whether a batch is full.
+pub(crate) fn is_full(records: &[Record]) -> bool {
+    records.len() >= BATCH
+}

@@ -1,0 +1,92 @@
+//! What the engine knows of a file, folder or link: its kind, its content and its stamps.
+
+/// The content hash of a file (BLAKE3).
+pub type Hash = [u8; 32];
+
+/// What stands under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Dir,
+    /// A symbolic link; its text is its content, and it is never followed.
+    Link,
+}
+
+/// What tells one state of a file from the next without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Change time, nanoseconds since 1970; 0 where it cannot be trusted (shares).
+    pub ctime_ns: i64,
+    /// File number; 0 where it cannot be trusted (shares).
+    pub inode: u64,
+}
+
+impl Stamp {
+    /// The part of a stamp that a share keeps.
+    #[must_use]
+    pub fn on_share(self) -> Self {
+        Self { ctime_ns: 0, inode: 0, ..self }
+    }
+}
+
+/// One entry as a scan saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// Permission bits.
+    pub mode: u32,
+    /// The text of a link.
+    pub link: Option<String>,
+}
+
+/// The content of an entry, as far as a decision needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A folder has none of its own.
+    Dir,
+    /// A file, by its hash.
+    File(Hash),
+    /// A link, by its text.
+    Link(String),
+    /// Not read, because nothing depends on it. Equal to nothing, not even to itself.
+    Unread(Kind),
+}
+
+impl Content {
+    /// The kind of entry that has this content.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Dir => Kind::Dir,
+            Self::File(_) => Kind::File,
+            Self::Link(_) => Kind::Link,
+            Self::Unread(kind) => *kind,
+        }
+    }
+
+    /// Whether two contents are known to be the same.
+    pub fn same(&self, other: &Self) -> bool {
+        !matches!(self, Self::Unread(_)) && self == other
+    }
+}
+
+/// What both sides last agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The content.
+    pub content: Content,
+    /// The stamp on this computer.
+    pub here: Stamp,
+    /// The stamp on the share.
+    pub there: Stamp,
+    /// When it was recorded, nanoseconds since 1970.
+    pub recorded_ns: i64,
+}

@@ -1,0 +1,331 @@
+//! What is asked of the engine, and what it reports; everything travels as JSON.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Most items listed in one report; all are counted.
+pub const ITEMS_MAX: usize = 1_000;
+
+/// The two directories to keep in step, as absolute paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The cache or profile on this computer.
+    pub local: PathBuf,
+    /// The share's directory.
+    pub remote: PathBuf,
+}
+
+/// How to keep them in step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Options {
+    /// Bring changes in.
+    pub sync_in: bool,
+    /// Send changes out.
+    pub sync_out: bool,
+    /// How conflicts are settled; the first glob that matches the relative path decides.
+    pub resolve: Vec<ResolveRule>,
+    /// Globs on the relative path: untouchable on both sides, with everything below them.
+    pub exclude: Vec<String>,
+    /// Globs on file names, in any case: never copied, and reported.
+    pub screens: Vec<String>,
+    /// A run that would delete more items on one side deletes none.
+    pub max_deletes: u64,
+    /// A run that would delete a larger share of a known tree on one side deletes none.
+    pub max_delete_percent: u8,
+    /// A person lets the deletes through this once.
+    pub release_deletes: bool,
+    /// A person confirms that a root was replaced: the trees are merged, nothing is deleted.
+    pub adopt_root: bool,
+    /// Bytes per second.
+    pub bandwidth: Option<u64>,
+    /// This computer's name, for the names of conflict copies.
+    pub host: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sync_in: true,
+            sync_out: true,
+            resolve: Vec::new(),
+            exclude: Vec::new(),
+            screens: Vec::new(),
+            max_deletes: 1_000,
+            max_delete_percent: 50,
+            release_deletes: false,
+            adopt_root: false,
+            bandwidth: None,
+            host: "this computer".to_owned(),
+        }
+    }
+}
+
+/// How conflicts below some paths are settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ResolveRule {
+    /// A glob on the relative path.
+    pub path: String,
+    /// How.
+    pub resolve: Resolve,
+}
+
+/// How a conflict is settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resolve {
+    /// Both versions stay where they are, and the conflict is listed.
+    #[default]
+    Ask,
+    /// The version here wins.
+    KeepLocal,
+    /// The version on the share wins.
+    KeepRemote,
+    /// The later change wins; at equal times nobody does.
+    KeepLatest,
+    /// Both stay, on both sides; the one from here gets another name.
+    KeepBoth,
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// Stop. What is synchronised stays synchronised.
+    Cancel,
+}
+
+/// What one run did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// How many items.
+    pub counts: Counts,
+    /// File bytes brought in.
+    pub bytes_in: u64,
+    /// File bytes sent out.
+    pub bytes_out: u64,
+    /// What happened, item by item; at most [`ITEMS_MAX`].
+    pub items: Vec<ItemResult>,
+    /// What the brake held.
+    pub held: Option<Held>,
+    /// The run was cancelled before its end.
+    pub cancelled: bool,
+}
+
+/// How many items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Counts {
+    pub uploaded: u64,
+    pub downloaded: u64,
+    pub deleted_local: u64,
+    pub deleted_remote: u64,
+    pub unchanged: u64,
+    pub conflicts_new: u64,
+    pub conflicts_open: u64,
+    pub screened: u64,
+    pub skipped: u64,
+    pub failed: u64,
+}
+
+/// Deletes that the brake held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Held {
+    /// On this computer.
+    pub deletes_local: u64,
+    /// On the share.
+    pub deletes_remote: u64,
+}
+
+/// What happened to one item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ItemResult {
+    /// The path below the root, with `/`.
+    pub path: String,
+    /// What was to be done.
+    pub action: Did,
+    /// What became of it.
+    pub result: Verdict,
+}
+
+/// What was to be done with an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Did {
+    /// Bring it in.
+    Download,
+    /// Send it out.
+    Upload,
+    /// Remove it here.
+    DeleteLocal,
+    /// Remove it on the share.
+    DeleteRemote,
+    /// Look at it.
+    Scan,
+    /// Settle two changes.
+    Settle,
+}
+
+/// What became of an item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict")]
+pub enum Verdict {
+    /// It is done.
+    Done,
+    /// Both sides changed it; both versions stay, and a person decides.
+    Conflict,
+    /// The brake holds it.
+    Held,
+    /// A file screen keeps it out.
+    Screened,
+    /// Left for the next run.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// It did not work; the next run tries again.
+    Failed {
+        /// What kind of failure.
+        kind: FailureKind,
+        /// What was attempted and what came back.
+        message: String,
+    },
+}
+
+/// What kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// No right to do it.
+    Denied,
+    /// No space, or no quota, is left.
+    Full,
+    /// The disk or the share failed.
+    Io,
+    /// The name cannot be handled.
+    Name,
+}
+
+/// An open conflict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Conflict {
+    /// The path below the root.
+    pub path: String,
+    /// How the changes clash.
+    pub kind: ConflictKind,
+    /// The version here.
+    pub local: Meta,
+    /// The version on the share.
+    pub remote: Meta,
+    /// When it was found, seconds since 1970.
+    pub since_unix: i64,
+}
+
+/// How two changes clash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConflictKind {
+    /// Both sides created it.
+    BothCreated,
+    /// Both sides changed it.
+    BothChanged,
+    /// One side has a folder where the other has a file.
+    TypeDiffers,
+}
+
+/// A version of a file, for people to choose by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Meta {
+    /// Bytes.
+    pub size: u64,
+    /// Milliseconds since 1970.
+    pub mtime_unix_ms: i64,
+}
+
+/// What is only on this computer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pending {
+    /// Item by item; at most [`ITEMS_MAX`].
+    pub items: Vec<PendingItem>,
+    /// How many there are.
+    pub total_items: u64,
+    /// Their size.
+    pub total_bytes: u64,
+}
+
+/// A local change that is not on the share yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PendingItem {
+    /// The path below the root.
+    pub path: String,
+    /// What changed.
+    pub change: PendingChange,
+    /// Bytes that are only here.
+    pub bytes: u64,
+}
+
+/// What changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PendingChange {
+    /// It is new.
+    Created,
+    /// Its content is new.
+    Changed,
+    /// It was removed.
+    Removed,
+}
+
+impl Report {
+    /// Counts and lists what happened to an item.
+    pub(crate) fn note(&mut self, item: ItemResult) {
+        let counts = &mut self.counts;
+        match (&item.result, item.action) {
+            (Verdict::Done, Did::Download) => counts.downloaded += 1,
+            (Verdict::Done, Did::Upload) => counts.uploaded += 1,
+            (Verdict::Done, Did::DeleteLocal) => counts.deleted_local += 1,
+            (Verdict::Done, Did::DeleteRemote) => counts.deleted_remote += 1,
+            (Verdict::Screened, _) => counts.screened += 1,
+            (Verdict::Skipped { .. }, _) => counts.skipped += 1,
+            (Verdict::Failed { .. }, _) => counts.failed += 1,
+            (Verdict::Held, Did::DeleteLocal) => {
+                self.held.get_or_insert_default().deletes_local += 1
+            }
+            (Verdict::Held, _) => self.held.get_or_insert_default().deletes_remote += 1,
+            (Verdict::Done | Verdict::Conflict, _) => {}
+        }
+        if self.items.len() < ITEMS_MAX {
+            self.items.push(item);
+        }
+    }
+
+    /// Adds what a second pass did; its view of open conflicts is the newer one.
+    pub(crate) fn absorb(&mut self, more: Self) {
+        let (a, b) = (&mut self.counts, more.counts);
+        a.uploaded += b.uploaded;
+        a.downloaded += b.downloaded;
+        a.deleted_local += b.deleted_local;
+        a.deleted_remote += b.deleted_remote;
+        a.conflicts_new += b.conflicts_new;
+        a.failed += b.failed;
+        a.conflicts_open = b.conflicts_open;
+        a.unchanged = b.unchanged;
+        self.bytes_in += more.bytes_in;
+        self.bytes_out += more.bytes_out;
+        self.held = more.held.or(self.held);
+        self.cancelled |= more.cancelled;
+        let room = ITEMS_MAX.saturating_sub(self.items.len());
+        self.items.extend(more.items.into_iter().take(room));
+    }
+}
