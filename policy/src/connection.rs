@@ -45,7 +45,7 @@ pub const GOOD_PERCENT: u32 = 80;
 /// A latency threshold up to this much means Always Offline, as it does on Windows.
 pub const ALWAYS_LATENCY_MAX: Duration = Duration::from_millis(1);
 
-/// Why a scope is offline, in order of increasing priority except as the module text says.
+/// Why a scope is offline; the module text says which reason is shown when several hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OfflineReason {
@@ -148,6 +148,8 @@ pub struct State {
     pub next_probe_unix_ms: i64,
     /// The last attempt failed, or there was none yet.
     unreachable: bool,
+    /// The network's cost forbade background sync when last observed.
+    costed: bool,
     /// The measurements say slow.
     slow: bool,
     slow_streak: u8,
@@ -172,6 +174,7 @@ impl State {
             since_unix_ms: now_unix_ms,
             next_probe_unix_ms: now_unix_ms,
             unreachable: true,
+            costed: false,
             slow: false,
             slow_streak: 0,
             good_streak: 0,
@@ -201,6 +204,7 @@ impl State {
             // No measurement can make it slow; a later policy starts counting afresh.
             (next.slow, next.slow_streak, next.good_streak) = (false, 0, 0);
         }
+        next.costed = seen.costed;
         next.mode = next.mode_under(seen);
         if next.mode != self.mode {
             next.since_unix_ms = seen.at_unix_ms;
@@ -260,10 +264,11 @@ impl State {
             Mode::Offline(OfflineReason::Forced) if !when_working_offline => {
                 Allowed::No(NotAllowed::WorkingOffline)
             }
-            // Forced hides what lies below it; a dead share is dead all the same.
+            // Forced hides what lies below it: a dead share is dead and a link costs all the same.
             Mode::Offline(OfflineReason::Forced) if self.unreachable => {
                 Allowed::No(NotAllowed::Unreachable)
             }
+            Mode::Offline(OfflineReason::Forced) if self.costed => Allowed::No(NotAllowed::Costed),
             Mode::Offline(OfflineReason::Forced) => Allowed::Yes,
             Mode::Offline(OfflineReason::Costed) => Allowed::No(NotAllowed::Costed),
             Mode::Offline(OfflineReason::Error) => Allowed::No(NotAllowed::Unreachable),
@@ -319,6 +324,19 @@ pub enum NotAllowed {
     Unreachable,
     /// The policy synchronises it at sign-in and sign-out only.
     Suspended,
+}
+
+impl NotAllowed {
+    /// One sentence for the person at the desk.
+    pub fn text(self) -> &'static str {
+        match self {
+            NotAllowed::OnlineAlready => "it is online and exchanges all the time",
+            NotAllowed::WorkingOffline => "a person chose to work offline",
+            NotAllowed::Costed => "the network is roaming, near or over its limit",
+            NotAllowed::Unreachable => "the share does not answer",
+            NotAllowed::Suspended => "policy synchronises it at sign-in and sign-out only",
+        }
+    }
 }
 
 /// What would change a scope's mode.
@@ -411,6 +429,9 @@ pub fn most_specific<'a, T>(rules: impl Iterator<Item = (&'a str, T)>, unc: &str
     let mut best: Option<(usize, T)> = None;
     for (pattern, value) in rules {
         let pattern = folded(pattern);
+        if pattern.is_empty() {
+            continue;
+        }
         let literal = pattern.find('*').unwrap_or(pattern.len());
         let longer = best.as_ref().is_none_or(|(length, _)| literal > *length);
         if longer && covers(&pattern, &path) {
@@ -431,12 +452,9 @@ fn covers(pattern: &str, path: &str) -> bool {
     }
     match pattern.strip_suffix("\\*") {
         Some(folder) => matches(folder, path),
-        None => !pattern.contains('*') && path.strip_prefix(pattern).is_some_and(begins_below),
+        None if pattern.contains('*') => false,
+        None => path.strip_prefix(pattern).is_some_and(|below| below.starts_with('\\')),
     }
-}
-
-fn begins_below(rest: &str) -> bool {
-    rest.starts_with('\\')
 }
 
 /// Matches with `*` as the only wildcard, in time bounded by the product of both lengths.

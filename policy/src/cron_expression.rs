@@ -254,7 +254,7 @@ impl CronExpression {
 
     /// The first occurrence strictly after an instant, or `None` past the year 2100.
     ///
-    /// On the days the clocks change, an expression that names hours (`30 2 * * *`) happens once for
+    /// On days the clocks change, an expression that names hours (`30 2 * * *`) happens once for
     /// every wall-clock time it names: a time that is skipped happens at the end of the gap, a time
     /// that comes twice happens the first time.  An expression over every hour (`*/10 * * * *`)
     /// follows elapsed time: skipped times are skipped, repeated ones happen twice.  Other programs

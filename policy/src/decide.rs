@@ -15,7 +15,7 @@ use crate::merge::{InForce, ResultantSet};
 use crate::primary::{Primary, primary_computer};
 use crate::reason::{Because, Decided, Reason};
 use crate::settings::{FolderId, Id, Slot};
-use crate::unc::Unc;
+use crate::unc::{Unc, check_name};
 use crate::value::{Target, Template, Value};
 
 pub use crate::decide_cache::{BackgroundAction, Cache, CacheKind, SlowLink};
@@ -306,6 +306,7 @@ impl Redirecting<'_> {
             Target::HomeDirectory => home_directory(self.user).map_err(|error| error.to_string()),
             Target::Path { path } => self.expand(path),
             Target::CreatePerUser { root } => self.expand(root).and_then(|root| {
+                check_name(&self.user.name).map_err(|error| error.to_string())?;
                 let names = format!(r"{}\{}", self.user.name, self.folder.share_name());
                 root.join(&names).map_err(|error| error.to_string())
             }),

@@ -154,7 +154,10 @@ fn add(
     caches.retain(|cache| {
         let keep = cache.action.path.below(path).is_none();
         if !keep {
-            inside.extend(cache.because.iter().cloned());
+            let why = |one: &&Because| {
+                matches!(one.reason, Reason::CacheRedirected | Reason::CacheAssigned)
+            };
+            inside.extend(cache.because.iter().filter(why).cloned());
         }
         keep
     });

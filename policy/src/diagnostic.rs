@@ -212,7 +212,7 @@ impl<'a> Collector<'a> {
     /// Everything found, in the order of the file.
     pub fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|diagnostic| diagnostic.span.start);
-        self.found.truncate(DIAGNOSTICS_MAX);
+        keep_most(&mut self.found);
         self.found
     }
 
@@ -224,9 +224,24 @@ impl<'a> Collector<'a> {
         message: String,
         hint: String,
     ) {
+        // What a piece of broken TOML was read as instead is no second defect.
+        let broken = |d: &Diagnostic| {
+            d.code == Code::TomlSyntax && (span.start..=span.end).contains(&d.span.start)
+        };
+        if code != Code::TomlSyntax && self.found.iter().any(broken) {
+            return;
+        }
         let (line, column) = line_and_column(self.text, span.start);
         let file = self.file.to_owned();
         self.found.push(Diagnostic { severity, code, file, line, column, message, hint, span });
+    }
+}
+
+/// Drops what is too much; warnings first, so that no error is ever lost among them.
+pub(crate) fn keep_most(found: &mut Vec<Diagnostic>) {
+    if found.len() > DIAGNOSTICS_MAX {
+        found.sort_by_key(|diagnostic| diagnostic.severity == Severity::Warning);
+        found.truncate(DIAGNOSTICS_MAX);
     }
 }
 

@@ -328,8 +328,8 @@ impl Cells<'_, '_> {
             self.found.error(Code::WrongHalf, name, message, hint);
             return;
         }
-        let values = read_value(setting, key, value, self.found);
-        let Some(values) = values else { return };
+        // A bad value leaves an empty cell: its set is rejected, and the key is not missing.
+        let values = read_value(setting, key, value, self.found).unwrap_or_default();
         let line = self.found.line(&name);
         let values = values
             .into_iter()

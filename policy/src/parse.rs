@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Code, Collector, DIAGNOSTICS_MAX, Diagnostic, Severity};
+use crate::diagnostic::{Code, Collector, Diagnostic, Severity, keep_most};
 use crate::file::{read_domain, read_object};
 use crate::layer::{OBJECTS_MAX, PolicyObject, PolicySet};
 
@@ -27,9 +27,10 @@ impl SourceFile {
         Self { name: name.into(), content: Ok(text.into().into_bytes()) }
     }
 
-    /// The text, if the file could be read and is UTF-8.
+    /// The text that diagnostics point into, if the file could be read and is UTF-8.
     pub fn text(&self) -> Option<&str> {
-        std::str::from_utf8(self.content.as_ref().ok()?).ok()
+        let text = std::str::from_utf8(self.content.as_ref().ok()?).ok()?;
+        Some(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
 }
 
@@ -74,7 +75,7 @@ pub fn parse(files: &[SourceFile], applied: &BTreeMap<String, u64>) -> Parsed {
         let hint = format!("at most {OBJECTS_MAX}");
         diagnostics.push(whole_file(DOMAIN_FILE, Code::TooLarge, message, hint));
     }
-    diagnostics.truncate(DIAGNOSTICS_MAX);
+    keep_most(&mut diagnostics);
     set.objects.sort_by(|a, b| a.id.cmp(&b.id));
     let rejected = diagnostics.iter().any(|found| found.severity == Severity::Error);
     Parsed { set: (!rejected).then_some(set), diagnostics }
@@ -112,7 +113,12 @@ fn check_object(
     found: &mut Collector<'_>,
 ) {
     let place = |key: &str| {
-        let start = text.find(key).unwrap_or(0);
+        let is_key = |at: usize| {
+            !text[..at].ends_with(|c: char| c.is_alphanumeric() || "-_".contains(c))
+                && text[at + key.len()..].trim_start().starts_with('=')
+        };
+        let mut found = text.match_indices(key).map(|(at, _)| at);
+        let start = found.find(|at| is_key(*at)).unwrap_or(0);
         start..start + text[start..].find('\n').unwrap_or(0)
     };
     if let Some(twin) = set.objects.iter().find(|other| other.id == object.id) {

@@ -14,9 +14,9 @@
 //! from missing every slot by having the same period.  A computer waits for less than two widths.
 //!
 //! # Blockout
-//! A start inside the blockout moves to the first slot after its end.  The blockout no longer counts
-//! once `max_time_without_sync` has passed since the last sync.  A blockout of 24 hours has no end:
-//! only that maximum lets a sync start, and without one there is none ([`Why::AlwaysBlockedOut`]).
+//! A start inside the blockout moves to the first slot after its end.  The blockout no longer
+//! counts once `max_time_without_sync` has passed since the last sync.  A blockout of 24 hours has
+//! no end: only that maximum lets a sync start, else there is none ([`Why::AlwaysBlockedOut`]).
 //!
 //! # Cron
 //! An expression means exactly what it says: no variance, no catching up of an occurrence during
@@ -46,8 +46,8 @@ pub const BLOCKOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many blockouts in a row a start is carried over, for zones whose days have 23 hours.
 const BLOCKOUTS_PASSED_MAX: usize = 8;
 
-/// A clock beyond this year is broken, and calendar arithmetic near its end could overflow.
-const YEAR_LAST: i32 = 9_999;
+/// A clock outside these years is broken, and arithmetic at the ends of the calendar may overflow.
+const YEARS: std::ops::RangeInclusive<i32> = 1970..=9_999;
 
 /// What makes a background sync due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +141,7 @@ impl Why {
 ///
 /// A last sync in the future only says that the clock was set back, not how long ago it was, so
 /// the computer is overdue; counting the interval from `now` would start anew with each question.
+/// Under a clock that is not set at all (before 1970) the next sync is a quarter of an hour away.
 pub fn next_sync<Tz: TimeZone>(
     settings: &BackgroundSync,
     last: Option<&DateTime<Tz>>,
@@ -151,8 +152,9 @@ pub fn next_sync<Tz: TimeZone>(
     let now = now.to_utc();
     let known = last.map(DateTime::to_utc).filter(|last| *last <= now);
     let missing = if last.is_some() { Why::Overdue } else { Why::NeverSynced };
-    if now.year() > YEAR_LAST {
-        return Next { at: Some(now.with_timezone(&zone)), why: missing };
+    if !YEARS.contains(&now.year()) {
+        let later = now.checked_add_signed(bounded(SLOT_WIDTH_MAX)).unwrap_or(now);
+        return Next { at: Some(later.with_timezone(&zone)), why: missing };
     }
     let planner = Planner::new(settings, &zone, known, now, seed);
     let found = match &settings.every {
@@ -237,7 +239,7 @@ impl<'a, Tz: TimeZone> Planner<'a, Tz> {
         let blockouts = self.blockouts(self.now).map(|(start, _)| start - TimeDelta::seconds(1));
         for from in blockouts.filter(|from| *from < floor).chain([floor]) {
             let from = self.last.map_or(from, |last| last.max(from));
-            self.occurrence_after(expression, from, &mut found);
+            self.occurrences_after(expression, from, &mut found);
         }
         found.extend(self.catch_up(expression, floor, missing));
         let refused = found.iter().find_map(|found| found.err()).unwrap_or(Why::NoOccurrence);
@@ -246,23 +248,26 @@ impl<'a, Tz: TimeZone> Planner<'a, Tz> {
         if start > self.now { Ok((start, why)) } else { self.settle(self.now, why) }
     }
 
-    /// Adds the start that the next occurrence leads to; if a blockout moves it, also the first
+    /// Adds the start that the next occurrence leads to; while a blockout moves it, also the first
     /// occurrence after that blockout, which may come before the computer's slot.
-    fn occurrence_after(
+    fn occurrences_after(
         &self,
         expression: &CronExpression,
-        from: DateTime<Utc>,
+        mut from: DateTime<Utc>,
         found: &mut Vec<Found>,
     ) {
-        let next = |from: DateTime<Utc>| {
-            expression.next_after(&from.with_timezone(self.zone)).map(|at| at.to_utc())
-        };
-        let Some(occurrence) = next(from) else { return };
-        found.push(self.settle(occurrence, Why::Cron));
-        if let Some(lifted) = self.blocked_until(occurrence).filter(|at| *at < FAR)
-            && let Some(after) = next(lifted - TimeDelta::seconds(1))
-        {
-            found.push(self.settle(after, Why::Cron));
+        let mut earliest = FAR;
+        for _ in 0..=BLOCKOUTS_PASSED_MAX {
+            let next = expression.next_after(&from.with_timezone(self.zone));
+            let Some(occurrence) = next.map(|at| at.to_utc()).filter(|at| *at < earliest) else {
+                return;
+            };
+            let settled = self.settle(occurrence, Why::Cron);
+            earliest = settled.map_or(earliest, |(start, _)| earliest.min(start));
+            found.push(settled);
+            let lifted = self.blocked_until(occurrence).filter(|at| *at < FAR);
+            let Some(lifted) = lifted else { return };
+            from = lifted - TimeDelta::seconds(1);
         }
     }
 

@@ -277,7 +277,7 @@ impl Template {
             }
             parts.push(Part::Variable(variable));
         }
-        if text.split('%').count() % 2 == 0 {
+        if text.split('%').count().is_multiple_of(2) {
             return Err(TemplateError::Unpaired);
         }
         Unc::parse(&sample).map_err(TemplateError::Unc)?;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use crate::compare::Compared;
+use crate::compare::{Compared, is_racy, replaces_folder};
 use crate::copy::{Carry, Stop, Throttle, remove};
 use crate::engine::{Planned, Resolver, SyncError, is_full};
 use crate::fs::{Gate, Op, Root};
@@ -16,13 +16,21 @@ use crate::report::{
 
 /// Below this many known items a percentage says nothing.
 const BRAKE_ITEMS_MIN: usize = 20;
+/// Longest name that file systems take.
+const NAME_BYTES_MAX: usize = 255;
+/// How much of its old name a version in the recycle area keeps.
+const LEAF_BYTES_MAX: usize = 200;
+/// How much of this computer's name stands in the names of conflict copies.
+const HOST_BYTES_MAX: usize = 64;
 
 /// Works off a plan.
 pub struct Applier<'a, 'g> {
     /// How conflicts are settled.
     pub resolve: Resolver,
-    /// A conflict was settled by keeping both; a second run carries the new names over.
-    pub kept_both: bool,
+    /// A person settles a conflict, and wants to know what becomes of it.
+    pub settling: bool,
+    /// The new paths of versions that were kept beside another; a second run carries them over.
+    pub kept_both: Vec<String>,
     sides: &'a Compared<'a, 'g>,
     journal: &'a mut Journal,
     options: &'a Options,
@@ -54,7 +62,8 @@ impl<'a, 'g> Applier<'a, 'g> {
     ) -> Self {
         Self {
             resolve: Box::new(|_| Resolve::Ask),
-            kept_both: false,
+            settling: false,
+            kept_both: Vec::new(),
             throttle: Throttle::new(options.bandwidth),
             sides,
             journal,
@@ -85,7 +94,7 @@ impl<'a, 'g> Applier<'a, 'g> {
             if self.report.cancelled {
                 break;
             }
-            if self.comes_where_a_folder_is(planned) {
+            if replaces_folder(self.sides, planned) {
                 late.push(planned);
             } else if !is_delete(planned.action) {
                 self.item(planned)?;
@@ -96,7 +105,7 @@ impl<'a, 'g> Applier<'a, 'g> {
             if self.report.cancelled {
                 break;
             }
-            if hold && is_delete(planned.action) {
+            if hold && is_delete(planned.action) && self.is_allowed(planned.action) {
                 self.note(&planned.path, did(planned.action), Verdict::Held);
             } else {
                 self.item(planned)?;
@@ -136,7 +145,7 @@ impl<'a, 'g> Applier<'a, 'g> {
         let count = |action| plan.iter().filter(|planned| planned.action == action).count();
         let known = self.sides.base.len();
         [Action::DeleteHere, Action::DeleteThere].into_iter().any(|action| {
-            let deletes = count(action);
+            let deletes = if self.is_allowed(action) { count(action) } else { 0 };
             let share = usize::from(self.options.max_delete_percent);
             let too_many = deletes as u64 > self.options.max_deletes;
             let too_large = known >= BRAKE_ITEMS_MIN && deletes * 100 > known * share;
@@ -144,14 +153,13 @@ impl<'a, 'g> Applier<'a, 'g> {
         })
     }
 
-    fn comes_where_a_folder_is(&self, planned: &Planned) -> bool {
-        let (from, to) = match planned.action {
-            Action::CopyIn => (self.sides.there, self.sides.here),
-            Action::CopyOut => (self.sides.here, self.sides.there),
-            _ => return false,
-        };
-        let kind = |tree: &crate::scan::Tree| tree.entries.get(&planned.path).map(|e| e.kind);
-        kind(to) == Some(Kind::Dir) && kind(from) != Some(Kind::Dir)
+    /// Whether the options let changes through in this direction.
+    fn is_allowed(&self, action: Action) -> bool {
+        match action {
+            Action::CopyIn | Action::DeleteHere => self.options.sync_in,
+            Action::CopyOut | Action::DeleteThere => self.options.sync_out,
+            _ => true,
+        }
     }
 
     fn item(&mut self, planned: &Planned) -> Result<(), SyncError> {
@@ -162,12 +170,7 @@ impl<'a, 'g> Applier<'a, 'g> {
         if self.clashing_folders.iter().any(below_clash) {
             return Ok(()); // it waits for its folder's conflict
         }
-        let allowed = match planned.action {
-            Action::CopyIn | Action::DeleteHere => self.options.sync_in,
-            Action::CopyOut | Action::DeleteThere => self.options.sync_out,
-            _ => true,
-        };
-        if !allowed {
+        if !self.is_allowed(planned.action) {
             return Ok(());
         }
         match planned.action {
@@ -175,9 +178,7 @@ impl<'a, 'g> Applier<'a, 'g> {
                 self.report.counts.unchanged += 1;
                 self.refresh(path);
             }
-            Action::Adopt => {
-                self.refresh(path);
-            }
+            Action::Adopt => self.adopt(path),
             Action::Forget => self.records.push(Record::Forget(path.to_owned())),
             Action::CopyIn => self.copy(path, Did::Download, false),
             Action::CopyOut => self.copy(path, Did::Upload, false),
@@ -191,27 +192,35 @@ impl<'a, 'g> Applier<'a, 'g> {
         Ok(())
     }
 
-    /// Records the present stamps of equal content, so that it need not be read again.
+    /// Records the present stamps of content that is as recorded, so that it need not be read again.
     fn refresh(&mut self, path: &str) {
         let (Some(here), Some(there)) = self.entries(path) else { return };
-        let base = self.sides.base.get(path);
-        let fresh = base.is_some_and(|base| {
-            base.here == here.stamp && base.there == there.stamp.on_share()
-                || matches!(base.content, Content::Dir)
-        });
-        if fresh {
+        let Some(base) = self.sides.base.get(path) else { return };
+        if self.open_conflicts.contains(path) {
+            self.records.push(Record::Settled(path.to_owned()));
+        }
+        let racy_at =
+            |time| is_racy(base.here.mtime_ns, time) || is_racy(base.there.mtime_ns, time);
+        let same = base.here == here.stamp && base.there == there.stamp.on_share();
+        let grown_old = racy_at(base.recorded_ns) && !racy_at(self.now_ns);
+        if here.kind == Kind::Dir || (same && !grown_old) {
             return;
         }
-        let content = match (here.kind, base.map(|base| &base.content)) {
-            (Kind::Dir, _) => Content::Dir,
-            (Kind::Link, _) => Content::Link(here.link.clone().unwrap_or_default()),
-            (Kind::File, _) => match crate::copy::hash(self.sides.local, path, here.stamp) {
+        self.record(path, base.content.clone(), here.stamp, there.stamp);
+    }
+
+    /// Records equal content that both sides came to by themselves.
+    fn adopt(&mut self, path: &str) {
+        let (Some(here), Some(there)) = self.entries(path) else { return };
+        let content = match here.kind {
+            Kind::Dir => Content::Dir,
+            Kind::Link => Content::Link(here.link.clone().unwrap_or_default()),
+            Kind::File => match crate::copy::hash(self.sides.local, path, here.stamp) {
                 Ok(hash) => Content::File(hash),
                 Err(_) => return, // it changed just now; the next run looks again
             },
         };
-        let (here, there) = (here.stamp, there.stamp);
-        self.record(path, content, here, there);
+        self.record(path, content, here.stamp, there.stamp);
     }
 
     fn entries(&self, path: &str) -> (Option<&'a Entry>, Option<&'a Entry>) {
@@ -235,7 +244,7 @@ impl<'a, 'g> Applier<'a, 'g> {
         let area = self.journal.recycle();
         let area = area.map_err(|error| Stop::Io("make the recycle area for", error))?;
         let seconds = self.now_ns / 1_000_000_000;
-        let leaf: String = path.rsplit('/').next().unwrap_or(path).chars().take(100).collect();
+        let leaf = shortened(path.rsplit('/').next().unwrap_or(path), LEAF_BYTES_MAX);
         let id = &crate::roots::fresh_id(path)[..8];
         Ok(area.join(format!("{seconds}-{id}-{side}-{leaf}")))
     }
@@ -330,8 +339,13 @@ impl<'a, 'g> Applier<'a, 'g> {
 
     fn conflict(&mut self, path: &str, clash: Clash) {
         let (Some(here), Some(there)) = self.entries(path) else { return };
+        self.seen_conflicts.insert(path.to_owned());
+        if clash == Clash::TypeDiffers {
+            self.clashing_folders.push(path.to_owned());
+        }
         let (may_in, may_out) = (self.options.sync_in, self.options.sync_out);
         let how = match (clash, (self.resolve)(path)) {
+            (_, Resolve::KeepBoth) => Resolve::KeepBoth,
             (Clash::TypeDiffers, _) => Resolve::Ask,
             (_, Resolve::KeepLatest) => match here.stamp.mtime_ns.cmp(&there.stamp.mtime_ns) {
                 std::cmp::Ordering::Greater => Resolve::KeepLocal,
@@ -349,18 +363,15 @@ impl<'a, 'g> Applier<'a, 'g> {
         let kind = match clash {
             Clash::BothCreated => ConflictKind::BothCreated,
             Clash::BothChanged => ConflictKind::BothChanged,
-            Clash::TypeDiffers => {
-                self.clashing_folders.push(path.to_owned());
-                ConflictKind::TypeDiffers
-            }
+            Clash::TypeDiffers => ConflictKind::TypeDiffers,
         };
-        self.seen_conflicts.insert(path.to_owned());
         let since_unix = self.now_ns / 1_000_000_000;
         let (local, remote) = (meta(here), meta(there));
         let conflict = Conflict { path: path.to_owned(), kind, local, remote, since_unix };
         self.records.push(Record::Conflict(conflict));
-        if !self.open_conflicts.contains(path) {
-            self.report.counts.conflicts_new += 1;
+        let new = !self.open_conflicts.contains(path);
+        self.report.counts.conflicts_new += u64::from(new);
+        if new || self.settling {
             self.note(path, Did::Settle, Verdict::Conflict);
         }
     }
@@ -375,22 +386,27 @@ impl<'a, 'g> Applier<'a, 'g> {
             let result = Stop::Io("rename", error).verdict(path);
             return self.note(path, Did::Settle, result);
         }
-        self.kept_both = true;
+        self.kept_both.push(beside(path, &name));
         self.note(path, Did::Settle, Verdict::Done);
     }
 
     /// `Plan.odt` → `Plan (LT-7 2026-11-21).odt`, with a number where that is taken on a side.
     fn other_name(&self, path: &str) -> Result<String, Stop> {
-        let (folder, leaf) = path.rsplit_once('/').unwrap_or(("", path));
+        let leaf = path.rsplit('/').next().unwrap_or(path);
         let (stem, extension) = match leaf.rsplit_once('.') {
-            Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
+            Some((stem, extension)) if !stem.is_empty() && extension.len() <= HOST_BYTES_MAX => {
+                (stem, format!(".{extension}"))
+            }
             _ => (leaf, String::new()),
         };
         let day = chrono::DateTime::from_timestamp_nanos(self.now_ns).format("%Y-%m-%d");
+        let host = shortened(&self.options.host, HOST_BYTES_MAX).replace('/', "-");
         for number in 1..1_000_u32 {
             let count = if number == 1 { String::new() } else { format!(" {number}") };
-            let name = format!("{stem} ({} {day}{count}){extension}", self.options.host);
-            let full = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            let tail = format!(" ({host} {day}{count}){extension}");
+            let stem = shortened(stem, NAME_BYTES_MAX.saturating_sub(tail.len()));
+            let name = format!("{stem}{tail}");
+            let full = beside(path, &name);
             let taken = |root: &Root<'_>| {
                 root.look(&full).map(|look| look.is_some()).map_err(|e| Stop::Io("look at", e))
             };
@@ -421,6 +437,16 @@ impl<'a, 'g> Applier<'a, 'g> {
         self.records.clear();
         Ok(())
     }
+}
+
+/// The start of a name, cut between characters.
+fn shortened(name: &str, bytes_max: usize) -> &str {
+    &name[..name.floor_char_boundary(bytes_max)]
+}
+
+/// Another name in the folder of a path.
+fn beside(path: &str, name: &str) -> String {
+    path.rsplit_once('/').map_or(name.to_owned(), |(folder, _)| format!("{folder}/{name}"))
 }
 
 fn is_delete(action: Action) -> bool {

@@ -6,7 +6,7 @@ use crate::copy::{Stop, hash};
 use crate::engine::Planned;
 use crate::fs::Root;
 use crate::item::{Base, Content, Entry, Kind, Stamp};
-use crate::reconcile::{Action, reconcile};
+use crate::reconcile::{Action, Clash, reconcile};
 use crate::report::{Did, ItemResult, Report};
 use crate::scan::Tree;
 
@@ -33,10 +33,16 @@ fn is_proven_same(entry: &Entry, base: &Base, recorded: Stamp) -> bool {
     entry.kind == Kind::File
         && matches!(base.content, Content::File(_))
         && entry.stamp == recorded
-        && entry.stamp.mtime_ns < base.recorded_ns.saturating_sub(RACY_NS)
+        && !is_racy(entry.stamp.mtime_ns, base.recorded_ns)
 }
 
-/// Whether an entry here differs from what both sides agreed on. What cannot be read counts as changed.
+/// Whether a version was so new when it was recorded that its stamp proves nothing.
+pub fn is_racy(mtime_ns: i64, recorded_ns: i64) -> bool {
+    mtime_ns >= recorded_ns.saturating_sub(RACY_NS)
+}
+
+/// Whether an entry here differs from what both sides agreed on; what cannot be read counts as
+/// changed.
 pub fn is_changed(local: &Root<'_>, path: &str, entry: &Entry, base: &Base) -> bool {
     if is_proven_same(entry, base, base.here) {
         return false;
@@ -45,7 +51,7 @@ pub fn is_changed(local: &Root<'_>, path: &str, entry: &Entry, base: &Base) -> b
         (Kind::Dir, Content::Dir) => false,
         (Kind::Link, Content::Link(text)) => entry.link.as_ref() != Some(text),
         (Kind::File, Content::File(known)) if entry.stamp.size == base.here.size => {
-            hash(local, path, entry.stamp).is_ok_and(|hash| hash == *known) == false
+            !hash(local, path, entry.stamp).is_ok_and(|hash| hash == *known)
         }
         _ => true,
     }
@@ -71,7 +77,7 @@ pub fn compare(sides: &Compared<'_, '_>, report: &mut Report) -> Vec<Planned> {
             }
         }
     }
-    keep_needed_folders(&mut plan);
+    keep_needed_folders(sides, &mut plan);
     plan
 }
 
@@ -140,8 +146,20 @@ fn read_if_needed(
     Ok(Some(content))
 }
 
-/// A folder that one side deleted stays on both while the other side still has something new in it.
-fn keep_needed_folders(plan: &mut [Planned]) {
+/// Whether a copy would put a file or link where a folder is.
+pub fn replaces_folder(sides: &Compared<'_, '_>, planned: &Planned) -> bool {
+    let (from, to) = match planned.action {
+        Action::CopyIn => (sides.there, sides.here),
+        Action::CopyOut => (sides.here, sides.there),
+        _ => return false,
+    };
+    let kind = |tree: &Tree| tree.entries.get(&planned.path).map(|entry| entry.kind);
+    kind(to) == Some(Kind::Dir) && kind(from) != Some(Kind::Dir)
+}
+
+/// A folder that one side deleted stays on both while the other side still has something new in
+/// it; one that gave way to a file is then a conflict.
+fn keep_needed_folders(sides: &Compared<'_, '_>, plan: &mut [Planned]) {
     let mut needed_there = HashSet::new();
     let mut needed_here = HashSet::new();
     // Children come after their folder in order of names, so going backwards meets them first.
@@ -152,6 +170,16 @@ fn keep_needed_folders(plan: &mut [Planned]) {
             }
             Action::DeleteThere if needed_here.contains(&planned.path) => {
                 planned.action = Action::CopyIn;
+            }
+            Action::CopyIn if needed_there.contains(&planned.path) => {
+                if replaces_folder(sides, planned) {
+                    planned.action = Action::Conflict(Clash::TypeDiffers);
+                }
+            }
+            Action::CopyOut if needed_here.contains(&planned.path) => {
+                if replaces_folder(sides, planned) {
+                    planned.action = Action::Conflict(Clash::TypeDiffers);
+                }
             }
             _ => {}
         }

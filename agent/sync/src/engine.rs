@@ -107,7 +107,7 @@ pub fn sync_through(
     gate: &dyn Gate,
 ) -> Result<Report, SyncError> {
     let mut report = run(pair, journal, options, now, progress, gate, None)?;
-    if report.kept_both && !report.report.cancelled {
+    if !report.kept_both.is_empty() && !report.report.cancelled {
         // The renamed versions are new files now; a second pass carries them over.
         let more = run(pair, journal, options, now, progress, gate, None)?;
         report.report.absorb(more.report);
@@ -117,7 +117,7 @@ pub fn sync_through(
 
 struct Ran {
     report: Report,
-    kept_both: bool,
+    kept_both: Vec<String>,
 }
 
 fn unix_ns(now: SystemTime) -> i64 {
@@ -132,10 +132,10 @@ fn run(
     now: SystemTime,
     progress: &mut dyn FnMut(&ItemResult) -> Flow,
     gate: &dyn Gate,
-    only: Option<(&str, Resolve)>,
+    only: Option<(&[String], Resolve)>,
 ) -> Result<Ran, SyncError> {
-    let (local, remote) = roots::open(pair, journal, options, gate)?;
     let temp_id = temp_id(journal)?;
+    let (local, remote) = roots::open(pair, journal, options, gate, &temp_id)?;
     let filter = Filter::new(&options.exclude, &options.screens, &temp_id)?;
     let see = |root: &Root<'_>, side, path: &PathBuf| {
         let unavailable = |source| SyncError::RootUnavailable { side, path: path.clone(), source };
@@ -153,23 +153,29 @@ fn run(
     let mut report = Report::default();
     notes(&here, &there, &mut report, progress);
     let mut plan = compare(&sides, &mut report);
-    if let Some((path, _)) = only {
-        plan.retain(|planned| planned.path == path);
+    if let Some((paths, _)) = only {
+        plan.retain(|planned| paths.iter().any(|path| lies_at(&planned.path, path)));
     }
     let mut applier =
         Applier::new(&sides, journal, options, unix_ns(now), gate, &temp_id, progress, report);
-    applier.resolve = resolver(options, only)?;
+    applier.resolve = resolver(options, only.map(|(_, how)| how))?;
+    applier.settling = only.is_some();
     applier.run(plan)?;
-    let kept_both = applier.kept_both;
+    let kept_both = std::mem::take(&mut applier.kept_both);
     let report = applier.finish(only.is_none())?;
     Ok(Ran { report, kept_both })
+}
+
+/// Whether a path is another one or lies below it.
+fn lies_at(path: &str, top: &str) -> bool {
+    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// How conflicts are settled, by path.
 pub(crate) type Resolver = Box<dyn Fn(&str) -> Resolve>;
 
-fn resolver(options: &Options, only: Option<(&str, Resolve)>) -> Result<Resolver, SyncError> {
-    if let Some((_, how)) = only {
+fn resolver(options: &Options, only: Option<Resolve>) -> Result<Resolver, SyncError> {
+    if let Some(how) = only {
         return Ok(Box::new(move |_| how));
     }
     let mut rules = Vec::new();
@@ -260,7 +266,13 @@ pub fn settle(
         }
         Flow::Continue
     };
-    run(pair, journal, &options, now, &mut progress, &Open, Some((path, how)))?;
+    let mut paths = vec![path.to_owned()];
+    let ran = run(pair, journal, &options, now, &mut progress, &Open, Some((&paths, how)))?;
+    if !ran.kept_both.is_empty() {
+        paths.extend(ran.kept_both);
+        let rest = Some((paths.as_slice(), Resolve::Ask));
+        run(pair, journal, &options, now, &mut progress, &Open, rest)?;
+    }
     Ok(last.unwrap_or(ItemResult {
         path: path.to_owned(),
         action: crate::report::Did::Settle,

@@ -78,6 +78,8 @@ pub enum Look {
     Entry(Entry),
     /// A pipe, socket or device.
     Other,
+    /// A link whose text is not UTF-8.
+    OddLink,
 }
 
 fn split(path: &str) -> (&str, &str) {
@@ -213,6 +215,17 @@ impl<'g> Root<'g> {
         file.sync_all()
     }
 
+    /// Lets every user of a share read a staged file, and makes it durable.
+    ///
+    /// # Errors
+    /// As `fchmod`, `fsync`. A share that keeps no permission bits is no error.
+    pub fn open_to_all(&self, file: &File) -> io::Result<()> {
+        match rustix::fs::fchmod(file, Mode::from_raw_mode(0o644)) {
+            Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => file.sync_all(),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Stages a link beside `path`.
     ///
     /// # Errors
@@ -252,6 +265,7 @@ impl<'g> Root<'g> {
     /// # Errors
     /// As `unlink`.
     pub fn unstage(&self, path: &str, temp: &str) -> io::Result<()> {
+        self.gate.pass(Op::Unlink, path)?;
         let fd = self.folder(split(path).0)?;
         Ok(unlinkat(&fd, temp, AtFlags::empty())?)
     }
@@ -278,15 +292,25 @@ impl<'g> Root<'g> {
         let (parent, name) = split(path);
         let fd = self.folder(parent)?;
         match rustix::fs::linkat(&fd, name, CWD, outside, AtFlags::empty()) {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             Err(Errno::XDEV | Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK) => {
-                let (mut file, _) = self.read(path)?;
-                let mut copy = File::options().write(true).create_new(true).open(outside)?;
-                io::copy(&mut file, &mut copy)?;
-                copy.sync_all()
+                self.keep_copy(path, outside)?;
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        sync(&openat(CWD, outside.parent().unwrap_or(outside), flags, Mode::empty())?)
+    }
+
+    fn keep_copy(&self, path: &str, outside: &Path) -> io::Result<()> {
+        if let Some(Look::Entry(Entry { link: Some(text), .. })) = self.look(path)? {
+            return Ok(rustix::fs::symlinkat(text, CWD, outside)?);
+        }
+        let (mut file, _) = self.read(path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mut copy = File::from(openat(CWD, outside, flags, Mode::from_raw_mode(0o600))?);
+        io::copy(&mut file, &mut copy)?;
+        copy.sync_all()
     }
 
     /// Makes a folder; one that is there already is as good.
@@ -361,7 +385,8 @@ fn look_at<P: rustix::path::Arg + Copy>(fd: &OwnedFd, name: P, local: bool) -> R
     let link = match kind {
         Kind::Link => {
             let text = rustix::fs::readlinkat(fd, name, Vec::new())?;
-            Some(text.into_string().map_err(|_| Errno::ILSEQ)?)
+            let Ok(text) = text.into_string() else { return Ok(Look::OddLink) };
+            Some(text)
         }
         _ => None,
     };

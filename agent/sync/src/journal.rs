@@ -182,9 +182,10 @@ impl Journal {
             .map_err(failed("keep a value"))
     }
 
-    /// Forgets what both sides agreed on: the next run merges and deletes nothing.
+    /// Forgets what both sides agreed on, and the roots: the next run merges and deletes nothing.
     pub(crate) fn forget_all(&mut self) -> Result<(), JournalError> {
-        self.database.execute_batch("DELETE FROM item; DELETE FROM meta;").map_err(failed("clear"))
+        let all = "BEGIN; DELETE FROM item; DELETE FROM meta WHERE key LIKE 'root-%'; COMMIT;";
+        self.database.execute_batch(all).map_err(failed("clear"))
     }
 
     /// When both directions last ran through.

@@ -310,7 +310,7 @@ impl Report {
         }
     }
 
-    /// Adds what a second pass did; its view of open conflicts is the newer one.
+    /// Adds what a second pass did; its view of what is left undone is the newer one.
     pub(crate) fn absorb(&mut self, more: Self) {
         let (a, b) = (&mut self.counts, more.counts);
         a.uploaded += b.uploaded;
@@ -318,13 +318,15 @@ impl Report {
         a.deleted_local += b.deleted_local;
         a.deleted_remote += b.deleted_remote;
         a.conflicts_new += b.conflicts_new;
-        a.failed += b.failed;
+        (a.failed, a.skipped, a.screened) = (b.failed, b.skipped, b.screened);
         a.conflicts_open = b.conflicts_open;
         a.unchanged = b.unchanged;
         self.bytes_in += more.bytes_in;
         self.bytes_out += more.bytes_out;
-        self.held = more.held.or(self.held);
+        self.held = more.held;
         self.cancelled |= more.cancelled;
+        let is_kept = |item: &ItemResult| matches!(item.result, Verdict::Done | Verdict::Conflict);
+        self.items.retain(is_kept);
         let room = ITEMS_MAX.saturating_sub(self.items.len());
         self.items.extend(more.items.into_iter().take(room));
     }

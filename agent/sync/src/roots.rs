@@ -13,6 +13,8 @@ use crate::journal::Journal;
 use crate::report::{Options, Pair};
 use crate::scan::MARKER;
 
+/// Under which the journal keeps the id of the root here.
+const LOCAL_KEY: &str = "root-local";
 /// A marker is one line of hexadecimal digits.
 const MARKER_BYTES_MAX: u64 = 200;
 
@@ -25,6 +27,7 @@ pub fn open<'g>(
     journal: &mut Journal,
     options: &Options,
     gate: &'g dyn Gate,
+    temp_id: &str,
 ) -> Result<(Root<'g>, Root<'g>), SyncError> {
     let unavailable = |side, path: &std::path::Path| {
         let path = path.to_owned();
@@ -35,7 +38,7 @@ pub fn open<'g>(
     if options.adopt_root {
         journal.forget_all()?;
     }
-    if journal.item_count()? == 0 {
+    if journal.meta(LOCAL_KEY)?.is_none() && journal.item_count()? == 0 {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&pair.local);
         made.map_err(unavailable(Side::Local, &pair.local))?;
     }
@@ -46,15 +49,20 @@ pub fn open<'g>(
         }
         unavailable(Side::Local, &pair.local)(source)
     })?;
-    prove(&local, Side::Local, journal, true)?;
-    prove(&remote, Side::Remote, journal, options.sync_out)?;
+    prove(&local, Side::Local, journal, Some(temp_id))?;
+    prove(&remote, Side::Remote, journal, options.sync_out.then_some(temp_id))?;
     Ok((local, remote))
 }
 
 /// Compares a root's marker with the journal; on the first run makes or adopts it.
-fn prove(root: &Root<'_>, side: Side, journal: &Journal, may_make: bool) -> Result<(), SyncError> {
+fn prove(
+    root: &Root<'_>,
+    side: Side,
+    journal: &Journal,
+    make_with: Option<&str>,
+) -> Result<(), SyncError> {
     let key = match side {
-        Side::Local => "root-local",
+        Side::Local => LOCAL_KEY,
         Side::Remote => "root-remote",
     };
     let known = journal.meta(key)?;
@@ -70,21 +78,29 @@ fn prove(root: &Root<'_>, side: Side, journal: &Journal, may_make: bool) -> Resu
             Err(SyncError::RootChanged { side, detail })
         }
         (None, Some(found)) => Ok(journal.set_meta(key, &found)?),
-        (None, None) if may_make => make_marker(root, side, journal, key),
-        (None, None) => Ok(()),
+        (None, None) => match make_with {
+            Some(temp_id) => make_marker(root, side, journal, key, temp_id),
+            None => Ok(()),
+        },
     }
 }
 
-fn make_marker(root: &Root<'_>, side: Side, journal: &Journal, key: &str) -> Result<(), SyncError> {
+fn make_marker(
+    root: &Root<'_>,
+    side: Side,
+    journal: &Journal,
+    key: &str,
+    temp_id: &str,
+) -> Result<(), SyncError> {
     let id = fresh_id(key);
     let write = || -> io::Result<()> {
-        let temp = format!("{}marker-{id}", crate::fs::TEMP_PREFIX);
+        let temp = format!("{}{temp_id}-{id}", crate::fs::TEMP_PREFIX);
         let mut file = root.stage(MARKER, &temp)?;
-        writeln!(file, "{id}")?;
-        file.sync_all()?;
-        let put = root.put(MARKER, &temp, false);
+        let written = writeln!(file, "{id}").and_then(|()| root.open_to_all(&file));
+        let put = written.and_then(|()| root.put(MARKER, &temp, false));
         if put.is_err() {
-            root.unstage(MARKER, &temp)?;
+            // What cannot be removed now is removed by the next run, which knows our names.
+            let _ = root.unstage(MARKER, &temp);
         }
         put
     };

@@ -160,6 +160,12 @@ fn visit(
             tree.hide(path, Verdict::Skipped { reason });
             None
         }
+        Look::OddLink => {
+            let message = "its target is not UTF-8".to_owned();
+            tree.keepers.push(folder.to_owned());
+            tree.hide(path, Verdict::Failed { kind: FailureKind::Name, message });
+            None
+        }
         Look::Entry(entry) if entry.kind != Kind::Dir && filter.screens.is_match(text) => {
             tree.keepers.push(folder.to_owned());
             tree.hide(path, Verdict::Screened);

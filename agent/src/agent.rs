@@ -1,0 +1,457 @@
+//! The agent's own parts around a turn: facts, workers, execution within a budget, bookkeeping.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use homeport_policy::connection::{Observation, Probe, State as Connection};
+use homeport_policy::decide::{BackgroundAction, Decision};
+use homeport_policy::facts::{Cost, Facts};
+use homeport_policy::layer::PolicySet;
+use homeport_policy::schedule::next_sync;
+use homeport_policy::unc::Unc;
+
+use crate::clock::Clock;
+use crate::cycle::{Done, Turn};
+use crate::execute::{Worker, WorkerError};
+use crate::facts::{Seen, gather, see_directory};
+use crate::identity::{self, IdentityError};
+use crate::load::Loaded;
+use crate::network;
+use crate::outcome::{Outcome, chain};
+use crate::plan::{Exchange, Occasion, Plan, Step, UserPaths, What};
+use crate::report::metrics::Metrics;
+use crate::report::status::{
+    CacheStatus, PolicyStatus, Status, UserStatus, decision_lines, note_cycle,
+};
+use crate::settings::Settings;
+use crate::state::{StateDir, StateError, UserState, Users};
+use crate::worker::{Begin, Inspected};
+
+/// A turn could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum CycleError {
+    /// The user's home is not known.
+    #[error("cannot work for {user}")]
+    Identity {
+        /// The user.
+        user: String,
+        /// Why.
+        source: IdentityError,
+    },
+    /// The user's worker is lost.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+}
+
+/// When a turn began, for its duration.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// On the clock that only goes forward.
+    pub started: Duration,
+}
+
+/// The agent of one computer.
+#[derive(Debug)]
+pub struct Agent {
+    /// Its settings.
+    pub settings: Settings,
+    /// What it keeps over a restart.
+    pub state: StateDir,
+    /// Its time.
+    pub clock: Clock,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// What it tells.
+    pub status: Status,
+    /// The program that is started as worker.
+    pub program: PathBuf,
+    users: Users,
+    seed: u64,
+    /// What the steps of the present turn found out about their shares.
+    probes: Vec<(Unc, Probe)>,
+}
+
+impl Agent {
+    /// Sets up an agent over its state directory.
+    ///
+    /// # Errors
+    /// [`StateError`] when the state cannot be used or another agent has it.
+    pub fn open(
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
+        program: PathBuf,
+    ) -> Result<Self, StateError> {
+        let state = StateDir::open(&settings.state_dir)?;
+        let users = state.users()?;
+        let seed = state.seed(crate::clock::draw)?;
+        let status = crate::state::read(&state.path().join(crate::state::STATUS));
+        // A status of another version is only an old report; it is written anew.
+        let mut status: Status = status.ok().flatten().unwrap_or_default();
+        env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
+        status.computer = identity::computer_name(&settings);
+        let probes = Vec::new();
+        Ok(Self { settings, state, clock, metrics, status, program, users, seed, probes })
+    }
+
+    /// Notes what became of the policy and gives the set in force.
+    pub fn note_policy(&mut self, loaded: Loaded) -> Option<PolicySet> {
+        self.metrics.loaded(&loaded);
+        let policy = PolicyStatus::of(&loaded);
+        if policy != self.status.policy {
+            for problem in &policy.problems {
+                tracing::error!(problem, "Policy has a problem.");
+            }
+            tracing::info!(state = ?policy.state, objects = policy.versions.len(), "Policy loaded.");
+        }
+        self.status.policy = policy;
+        loaded.set
+    }
+
+    /// Without any policy nothing is done at all; only the status says so.
+    pub fn idle(&mut self, turn: &Turn) -> Done {
+        tracing::warn!(user = turn.user, cause = turn.cause, "No policy is in force; idle.");
+        if turn.occasion == Occasion::Logon || turn.occasion == Occasion::Logoff {
+            let signed_in = turn.occasion == Occasion::Logon;
+            self.users.users.entry(turn.user.clone()).or_default().signed_in = signed_in;
+            let user = self.status.users.entry(turn.user.clone()).or_default();
+            user.signed_in = signed_in;
+        }
+        self.publish();
+        Done::default()
+    }
+
+    /// Gathers the facts for one user, or for the computer alone.
+    pub fn gather(&mut self, user: Option<&str>) -> Facts {
+        let seen: Seen = see_directory(&self.settings);
+        self.status.directory_error = seen.error.as_ref().map(|error| chain(error));
+        if let Some(error) = &self.status.directory_error {
+            tracing::warn!(error, "Directory is out of reach.");
+        }
+        let metered = self.metered_today();
+        let (network, error) = network::observe(&self.settings.network, metered);
+        if let Some(error) = error {
+            tracing::warn!(error = chain(&error), "Network cost is not known.");
+        }
+        network.cost.name().clone_into(&mut self.status.network_cost);
+        self.metrics.facts(seen.error.is_none(), network.cost, network.metered_bytes_today);
+        gather(&self.settings, &seen, user, network)
+    }
+
+    fn metered_today(&mut self) -> u64 {
+        let today = self.clock.local().format("%Y-%m-%d").to_string();
+        let metered = &mut self.users.metered;
+        if metered.day != today {
+            (metered.day, metered.bytes) = (today, 0);
+        }
+        metered.bytes
+    }
+
+    /// Starts the user's worker.
+    ///
+    /// # Errors
+    /// [`CycleError`] when the home is not known or the worker does not start.
+    pub async fn worker(&self, user: &str) -> Result<Worker, CycleError> {
+        let home = self.home(user)?;
+        let (user, os) = (user.to_owned(), identity::THIS_OS);
+        let host = identity::computer_name(&self.settings);
+        Ok(Worker::start(&self.program, Begin { user, home, os, host }).await?)
+    }
+
+    fn home(&self, user: &str) -> Result<PathBuf, CycleError> {
+        let error = |source| CycleError::Identity { user: user.to_owned(), source };
+        identity::home(&self.settings, user).map_err(error)
+    }
+
+    /// The user's places on this computer.
+    ///
+    /// # Errors
+    /// [`CycleError::Identity`].
+    pub fn paths(&self, user: &str, facts: &Facts) -> Result<UserPaths, CycleError> {
+        let sid = facts.user.as_ref().and_then(|user| user.sid.clone());
+        let home = self.home(user)?;
+        Ok(UserPaths { user: user.to_owned(), sid, home, os: identity::THIS_OS })
+    }
+
+    /// What is kept about a user.
+    pub fn known(&self, user: &str) -> UserState {
+        self.users.users.get(user).cloned().unwrap_or_default()
+    }
+
+    /// Everybody who is signed in.
+    pub fn signed_in(&self) -> Vec<String> {
+        let users = self.users.users.iter().filter(|(_, user)| user.signed_in);
+        users.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Carries out a plan, step by step, within the budget of the occasion.
+    ///
+    /// A step that hangs costs its worker; the steps after it are told so and come again with the
+    /// next turn.
+    pub async fn execute(
+        &mut self,
+        mut worker: Worker,
+        turn: &Turn,
+        plan: &Plan,
+        started: Duration,
+    ) -> Vec<Outcome> {
+        let budget = match turn.occasion {
+            Occasion::Logon => Some(self.settings.budget.logon),
+            Occasion::Logoff => Some(self.settings.budget.logoff),
+            _ => None,
+        };
+        let mut outcomes = Vec::with_capacity(plan.steps.len());
+        let mut lost: Option<String> = None;
+        for step in &plan.steps {
+            let left = budget.map(|all| (started + all).saturating_sub(self.clock.monotonic()));
+            let outcome = match &lost {
+                Some(why) => Outcome::Failed { why: why.clone(), unreachable: false },
+                None => match worker.execute(&step.what, left).await {
+                    Ok((outcome, latency)) => {
+                        self.note_exchange(step, &outcome, latency);
+                        outcome
+                    }
+                    Err(error) => {
+                        lost = Some(format!("not tried: {}", chain(&error)));
+                        Outcome::failed(&error)
+                    }
+                },
+            };
+            self.metrics.step(&step.what, &outcome);
+            self.log_step(turn, step, &outcome);
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    fn log_step(&self, turn: &Turn, step: &Step, outcome: &Outcome) {
+        let (user, step, result) = (&turn.user, step.what.to_string(), outcome.name());
+        match outcome {
+            Outcome::Done { detail, .. } => {
+                tracing::info!(user, step, result, detail, "Step carried out.");
+            }
+            Outcome::Unchanged => tracing::debug!(user, step, result, "Step carried out."),
+            Outcome::Refused { why, hint } => {
+                tracing::warn!(user, step, result, why, hint, "Step refused.");
+            }
+            Outcome::Failed { why, .. } => tracing::warn!(user, step, result, why, "Step failed."),
+        }
+    }
+
+    /// What an exchange says about the connection, and what it cost.
+    fn note_exchange(&mut self, step: &Step, outcome: &Outcome, latency: Option<Duration>) {
+        if let Outcome::Done { report: Some(report), .. } = outcome
+            && self.status.network_cost != Cost::Unrestricted.name()
+        {
+            self.users.metered.bytes += report.bytes_in + report.bytes_out;
+        }
+        let What::Sync(exchange) = &step.what else { return };
+        let probe = match (outcome, latency) {
+            (_, Some(latency)) => Probe::Reachable { latency, throughput: None },
+            (Outcome::Failed { unreachable: true, .. }, None) => Probe::Unreachable,
+            _ => Probe::NotTried,
+        };
+        self.probes.push((exchange.remote.unc.clone(), probe));
+    }
+
+    /// Brings what the turn found, and what policy says, into the state of each connection.
+    pub fn note_connections(&mut self, turn: &Turn, decision: &Decision) {
+        let now = self.clock.unix_ms();
+        let costed = decision.background_sync.action == BackgroundAction::Stopped { costed: true };
+        let mut probes: BTreeMap<Unc, Probe> = self.probes.drain(..).collect();
+        let user = self.users.users.entry(turn.user.clone()).or_default();
+        let caches = decision.caches.iter().map(|cache| &cache.action);
+        for cache in caches.clone() {
+            probes.entry(cache.path.clone()).or_insert(Probe::NotTried);
+        }
+        for (unc, probe) in probes {
+            let cache = caches.clone().find(|cache| cache.path == unc);
+            let seen = Observation {
+                at_unix_ms: now,
+                probe,
+                forced: user.forced.iter().any(|forced| unc.below(forced).is_some()),
+                suspended: cache.is_some_and(|cache| cache.suspended) && user.signed_in,
+                costed,
+                thresholds: cache.and_then(|cache| cache.slow_link.0),
+            };
+            let state = user.connections.entry(unc).or_insert_with(|| Connection::initial(now));
+            *state = state.observe(&seen);
+        }
+    }
+
+    /// Keeps and tells what a turn came to.
+    pub async fn report(&mut self, turn: &Turn, done: &Done, ended: Ended) {
+        let user = self.users.users.entry(turn.user.clone()).or_default();
+        match turn.occasion {
+            Occasion::Logon => user.signed_in = true,
+            Occasion::Logoff => user.signed_in = false,
+            _ => {}
+        }
+        let exchanged = !done.outcomes.is_empty()
+            && !done.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed { .. }))
+            && done.plan.steps.iter().any(|step| matches!(step.what, What::Sync(_)));
+        if exchanged {
+            user.last_sync_unix_ms = Some(self.clock.unix_ms());
+        }
+        if let Some(decision) = &done.decision {
+            self.metrics.decided(decision.primary_computer.action);
+            self.note_connections(turn, decision);
+            self.note_schedule(turn, decision);
+        }
+        let caches = self.caches(turn, done).await;
+        let mut told = self.status.users.remove(&turn.user).unwrap_or_default();
+        self.tell(turn, done, caches, &mut told);
+        self.status.users.insert(turn.user.clone(), told);
+        let seconds = (self.clock.monotonic() - ended.started).as_secs_f64();
+        let finished = !done.outcomes.iter().any(|o| matches!(o, Outcome::Failed { .. }));
+        self.metrics.cycle(turn.occasion, seconds, finished);
+        self.publish();
+    }
+
+    fn tell(&self, turn: &Turn, done: &Done, caches: Vec<CacheStatus>, told: &mut UserStatus) {
+        let known = self.known(&turn.user);
+        told.signed_in = known.signed_in;
+        told.cause.clone_from(&turn.cause);
+        told.at_unix_ms = self.clock.unix_ms();
+        told.last_sync_unix_ms = known.last_sync_unix_ms;
+        told.decisions = done.decision.as_ref().map(decision_lines).unwrap_or_default();
+        told.error = None;
+        told.caches = caches;
+        note_cycle(told, turn.occasion, &done.plan, &done.outcomes);
+    }
+
+    /// When the user's next background sync is due.
+    fn note_schedule(&mut self, turn: &Turn, decision: &Decision) {
+        let user = self.known(&turn.user);
+        self.status.next_background_sync_unix_ms = match &decision.background_sync.action {
+            BackgroundAction::Scheduled { schedule } if user.signed_in => {
+                let last = user.last_sync_unix_ms.and_then(chrono::DateTime::from_timestamp_millis);
+                let last = last.map(|last| last.with_timezone(&chrono::Local));
+                let next = next_sync(schedule, last.as_ref(), &self.clock.local(), self.seed);
+                next.at.map(|at| at.timestamp_millis())
+            }
+            _ => None,
+        };
+    }
+
+    /// Everything that can be told about the user's caches, conflicts and unsent changes included.
+    async fn caches(&self, turn: &Turn, done: &Done) -> Vec<CacheStatus> {
+        let Ok(exchanges) = self.exchanges(turn, done).await else { return Vec::new() };
+        let inspected = match self.worker(&turn.user).await {
+            Ok(mut worker) => worker.inspect(exchanges.clone()).await.map_err(CycleError::from),
+            Err(error) => Err(error),
+        };
+        let (inspected, error) = match inspected {
+            Ok(inspected) => (inspected, None),
+            Err(error) => (Vec::new(), Some(chain(&error))),
+        };
+        let known = self.known(&turn.user);
+        let each = exchanges.iter().enumerate().map(|(index, exchange)| {
+            let inspected = inspected.get(index).cloned().unwrap_or_default();
+            let held = held_deletes(done, &exchange.remote.unc);
+            let state = known.connections.get(&exchange.remote.unc);
+            let mut cache = cache_status(exchange, state, inspected, held);
+            cache.error = cache.error.or_else(|| error.clone());
+            cache
+        });
+        each.collect()
+    }
+
+    /// The user's caches as exchanges: what a manual sync would exchange.
+    ///
+    /// # Errors
+    /// [`CycleError`].
+    pub async fn exchanges(&self, turn: &Turn, done: &Done) -> Result<Vec<Exchange>, CycleError> {
+        let (Some(facts), Some(decision), Some(rsop)) = (&done.facts, &done.decision, &done.rsop)
+        else {
+            return Ok(Vec::new());
+        };
+        let observed = self.worker(&turn.user).await?.observe().await?;
+        let known = self.known(&turn.user);
+        let plan = crate::plan::plan(&crate::plan::Ground {
+            occasion: Occasion::Manual,
+            decision,
+            rules: &homeport_policy::sync_rules::sync_rules(rsop),
+            observed: &observed,
+            paths: &self.paths(&turn.user, facts)?,
+            mounts: &self.settings.mounts,
+            connections: &known.connections,
+            release: false,
+        });
+        let exchanges = plan.steps.into_iter().filter_map(|step| match step.what {
+            What::Sync(exchange) => Some(exchange),
+            _ => None,
+        });
+        Ok(exchanges.collect())
+    }
+
+    /// Writes state and status; a failure is logged and does not stop the agent.
+    pub fn publish(&mut self) {
+        self.status.at_unix_ms = self.clock.unix_ms();
+        self.metrics.status(&self.status);
+        let users = self.state.keep_users(&self.users);
+        let status = self.state.publish(&self.status);
+        for error in users.err().into_iter().chain(status.err()) {
+            tracing::error!(error = chain(&error), "State not kept.");
+        }
+    }
+
+    /// Notes that a turn could not be finished.
+    pub fn note_failure(&mut self, turn: &Turn, error: &CycleError) {
+        let error = chain(error);
+        tracing::error!(user = turn.user, cause = turn.cause, error, "Cycle not finished.");
+        self.metrics.cycle(turn.occasion, 0.0, false);
+        let told = self.status.users.entry(turn.user.clone()).or_default();
+        turn.occasion.name().clone_into(&mut told.occasion);
+        told.cause.clone_from(&turn.cause);
+        told.at_unix_ms = self.clock.unix_ms();
+        told.error = Some(error);
+        self.publish();
+    }
+
+    /// A person switches folders to working offline, or back.
+    pub fn force(&mut self, user: &str, unc: &Unc, offline: bool) {
+        let known = self.users.users.entry(user.to_owned()).or_default();
+        known.forced.retain(|forced| forced != unc);
+        if offline {
+            known.forced.push(unc.clone());
+        }
+    }
+}
+
+fn held_deletes(done: &Done, unc: &Unc) -> u64 {
+    let steps = done.plan.steps.iter().zip(&done.outcomes);
+    let held = steps.filter_map(|(step, outcome)| match (&step.what, outcome) {
+        (What::Sync(exchange), Outcome::Done { report: Some(report), .. })
+            if exchange.remote.unc == *unc =>
+        {
+            report.held.as_ref().map(|held| held.deletes_local + held.deletes_remote)
+        }
+        _ => None,
+    });
+    held.sum()
+}
+
+fn cache_status(
+    exchange: &Exchange,
+    state: Option<&Connection>,
+    inspected: Inspected,
+    held_deletes: u64,
+) -> CacheStatus {
+    let pending = inspected.pending.as_ref();
+    CacheStatus {
+        path: exchange.remote.unc.to_string(),
+        local: exchange.local.display().to_string(),
+        mode: state.map_or("unknown", |state| state.mode.code()).to_owned(),
+        since_unix_ms: state.map_or(0, |state| state.since_unix_ms),
+        what_would_change_it: state
+            .map(|state| state.explain().text().to_owned())
+            .unwrap_or_default(),
+        pending_items: pending.map_or(0, |pending| pending.total_items),
+        pending_bytes: pending.map_or(0, |pending| pending.total_bytes),
+        conflicts: inspected.conflicts,
+        held_deletes,
+        error: inspected.error,
+    }
+}

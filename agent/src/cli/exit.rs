@@ -1,0 +1,49 @@
+//! The one table of exit codes.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what was asked.
+    Ok,
+    /// A mistake in this program.
+    Internal,
+    /// The command line makes no sense.
+    Usage,
+    /// The policy has errors, or was rejected.
+    Policy,
+    /// Settings, directory, state or a file cannot be used.
+    Environment,
+    /// A step was refused, because the world is not as expected; nothing was touched.
+    Refused,
+    /// A step failed; nothing is lost.
+    Failed,
+}
+
+/// Every exit code with its meaning, for the documentation.
+pub const TABLE: &[(Exit, u8, &str)] = &[
+    (Exit::Ok, 0, "done, or nothing to do"),
+    (Exit::Internal, 1, "a mistake in Homeport; please report it"),
+    (Exit::Usage, 2, "the command line makes no sense"),
+    (Exit::Policy, 3, "the policy has errors, or was rejected"),
+    (Exit::Environment, 4, "settings, directory, state or a file cannot be used"),
+    (Exit::Refused, 5, "a step was refused; nothing was touched"),
+    (Exit::Failed, 6, "a step failed; nothing is lost"),
+];
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        let row = TABLE.iter().find(|(known, _, _)| *known == exit);
+        Self::from(row.map_or(1, |(_, code, _)| *code))
+    }
+}
+
+/// The table in Markdown.
+pub fn markdown() -> String {
+    let mut out = String::from("| code | meaning |\n|---|---|\n");
+    for (_, code, meaning) in TABLE {
+        out.push_str(&format!("| {code} | {meaning} |\n"));
+    }
+    out
+}

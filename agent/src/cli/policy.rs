@@ -1,0 +1,155 @@
+//! `homeport policy …`: answers from files alone, for any user, computer and system.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use homeport_policy::decide::decide;
+use homeport_policy::diagnostic::{Severity, render};
+use homeport_policy::explain::explain;
+use homeport_policy::facts::{Cost, Directory, Network, Os};
+use homeport_policy::filter::applicable;
+use homeport_policy::layer::PolicySet;
+use homeport_policy::merge::merge;
+use homeport_policy::parse::{Parsed, parse};
+use homeport_policy::reference;
+use serde_json::json;
+
+use super::args::{Diff, Explain, OsName, Policy, SchemaFormat};
+use super::service::settings;
+use super::{Answer, Said, Stopped};
+use crate::cli::exit::Exit;
+use crate::directory::file::{Snapshot, load};
+use crate::facts::facts_for;
+use crate::identity::{THIS_OS, computer_name};
+use crate::outcome::chain;
+use crate::rehearse::rehearse;
+use crate::settings::DirectorySettings;
+use crate::source;
+
+pub(super) fn carry_out(command: Policy, settings: &Path, colour: bool) -> Answer {
+    match command {
+        Policy::Check { directory } => check(directory, settings, colour),
+        Policy::Explain(args) => explain_one(&args, settings),
+        Policy::Diff(args) => diff(&args),
+        Policy::Schema { format, filter } => Ok(schema(format, &filter)),
+    }
+}
+
+fn policy_directory(named: Option<PathBuf>, path: &Path) -> Result<PathBuf, Stopped> {
+    match named {
+        Some(named) => Ok(named),
+        None => Ok(settings(path)?.policy_dir),
+    }
+}
+
+fn check(directory: Option<PathBuf>, path: &Path, colour: bool) -> Answer {
+    let directory = policy_directory(directory, path)?;
+    let files = source::read(&directory).map_err(|error| Stopped::environment(&error))?;
+    let Parsed { set, diagnostics } = parse(&files, &BTreeMap::new());
+    let count = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let text_of = |name: &str| files.iter().find(|file| file.name == name)?.text();
+    let mut text = render(&diagnostics, text_of, colour);
+    let objects = set.as_ref().map_or(0, |set| set.objects.len());
+    text.push_str(&match errors {
+        0 => format!("{objects} objects, {warnings} warnings: good\n"),
+        _ => format!("{errors} errors, {warnings} warnings: this set would be rejected whole\n"),
+    });
+    let exit = if set.is_some() { Exit::Ok } else { Exit::Policy };
+    let json = json!({ "objects": objects, "good": set.is_some(), "diagnostics": diagnostics });
+    Ok(Said { text, json, exit })
+}
+
+/// The set of a directory, or everything that is wrong with it.
+fn load_set(directory: &Path) -> Result<PolicySet, Stopped> {
+    let files = source::read(directory).map_err(|error| Stopped::environment(&error))?;
+    let Parsed { set, diagnostics } = parse(&files, &BTreeMap::new());
+    set.ok_or_else(|| {
+        let lines: Vec<String> = diagnostics.iter().map(|found| format!("\n  {found}")).collect();
+        let message =
+            format!("the policy in {} has errors:{}", directory.display(), lines.concat());
+        Stopped::new(message, "`homeport policy check` shows each in its place", Exit::Policy)
+    })
+}
+
+fn load_directory(path: &Path) -> Result<Snapshot, Stopped> {
+    load(path).map_err(|error| {
+        let hint = "export it with ldapsearch -LLL or ldifde, all attributes";
+        Stopped::new(chain(&error), hint, Exit::Environment)
+    })
+}
+
+fn os(name: OsName) -> Os {
+    match name {
+        OsName::Windows => Os::Windows,
+        OsName::Linux => Os::Linux,
+    }
+}
+
+fn cost(word: &str) -> Result<Cost, Stopped> {
+    let costs =
+        [Cost::Unrestricted, Cost::Metered, Cost::Roaming, Cost::NearLimit, Cost::OverLimit];
+    costs.into_iter().find(|cost| cost.name() == word).ok_or_else(|| {
+        let words: Vec<&str> = costs.iter().map(|cost| cost.name()).collect();
+        let hint = format!("one of: {}", words.join(", "));
+        Stopped::new(format!("{word:?} is no network cost"), hint, Exit::Usage)
+    })
+}
+
+fn explain_one(args: &Explain, path: &Path) -> Answer {
+    let set = load_set(&policy_directory(args.policy.clone(), path)?)?;
+    let export = match &args.directory {
+        Some(export) => export.clone(),
+        None => {
+            let DirectorySettings::File { path } = settings(path)?.directory;
+            path
+        }
+    };
+    let snapshot = load_directory(&export)?;
+    let computer = match &args.computer {
+        Some(computer) => computer.clone(),
+        None => computer_name(&settings(path)?),
+    };
+    let known = args.os.map(os).or_else(|| snapshot.computer_os(&computer));
+    let directory = match (&args.directory_cached, args.directory_away) {
+        (_, true) => Directory::Away,
+        (None, false) => Directory::Answered,
+        (Some(age), false) => Directory::Cached {
+            age: humantime::parse_duration(age).map_err(|error| {
+                Stopped::new(format!("{age:?}: {error}"), "for example 3d or 12h", Exit::Usage)
+            })?,
+        },
+    };
+    let network = Network { cost: cost(&args.cost)?, metered_bytes_today: 0 };
+    let user = args.user.as_str();
+    let (os, site) = (known.unwrap_or(THIS_OS), args.site.clone());
+    let facts = facts_for(&snapshot, Some(user), &computer, os, site, directory, network);
+    if facts.user.is_none() {
+        let message = format!("the directory has no user {user}");
+        let hint = "write alice, CORP\\alice or alice@corp.test";
+        return Err(Stopped::new(message, hint, Exit::Environment));
+    }
+    let rsop = merge(&set, &applicable(&set, &facts));
+    let decision = decide(&rsop, &facts);
+    let explanation = explain(&set, &facts, &rsop, &decision);
+    let json = serde_json::to_value(&explanation).map_err(|e| Stopped::environment(&e))?;
+    Ok(Said { text: format!("{explanation}\n"), json, exit: Exit::Ok })
+}
+
+fn diff(args: &Diff) -> Answer {
+    let (old, new) = (load_set(&args.old)?, load_set(&args.new)?);
+    let snapshot = load_directory(&args.directory)?;
+    let found = rehearse(&old, &new, &snapshot, os(args.os), args.all);
+    let json = serde_json::to_value(&found).map_err(|error| Stopped::environment(&error))?;
+    Ok(Said { text: found.to_string(), json, exit: Exit::Ok })
+}
+
+fn schema(format: SchemaFormat, filter: &str) -> Said {
+    let json = reference::json_schema();
+    let text = match format {
+        SchemaFormat::Json => format!("{json:#}\n"),
+        SchemaFormat::Text => reference::text(filter),
+        SchemaFormat::Markdown => crate::cli::reference_page(),
+    };
+    Said { text, json, exit: Exit::Ok }
+}

@@ -1,0 +1,96 @@
+//! One turn of the agent, for one user: the file to read first.
+//!
+//! ```text
+//! load policy → gather facts → merge → decide → observe the home → plan → execute → report
+//! ```
+//! Each command stops the turn one stage later: `policy check` after loading, `policy explain`
+//! after deciding, `plan` after planning; `apply`, `logon`, `logoff`, `sync` and `run` go all the way.
+
+use std::sync::Arc;
+
+use homeport_policy::decide::{Decision, decide};
+use homeport_policy::facts::Facts;
+use homeport_policy::filter::applicable;
+use homeport_policy::merge::{ResultantSet, merge};
+use homeport_policy::sync_rules::sync_rules;
+
+use crate::agent::{Agent, CycleError, Ended};
+use crate::load::load;
+use crate::outcome::Outcome;
+use crate::plan::{Ground, Occasion, Plan, plan};
+
+/// What a turn is for.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Whose turn it is.
+    pub user: String,
+    /// The occasion.
+    pub occasion: Occasion,
+    /// What woke the agent, in words; it ends up in log and status.
+    pub cause: String,
+    /// A person released the brake on mass deletes.
+    pub release: bool,
+    /// Stop after planning.
+    pub dry: bool,
+}
+
+/// What a turn came to.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Done {
+    /// The facts it rested on; `None` without any policy.
+    pub facts: Option<Facts>,
+    /// The merged policy.
+    pub rsop: Option<Arc<ResultantSet>>,
+    /// What was decided.
+    pub decision: Option<Decision>,
+    /// What was planned.
+    pub plan: Plan,
+    /// What became of each step, in order; empty for a dry turn.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Takes one turn for one user.
+///
+/// Nothing in here chooses: `decide` chooses what should hold, `plan` chooses the steps, and every
+/// stage gets the world as an argument, so that each can be shown and tested without the others.
+///
+/// # Errors
+/// [`CycleError`] when the home is not known or its worker is lost. What went wrong with a single
+/// step is an [`Outcome`], and the other steps go on.
+pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
+    let started = agent.clock.monotonic();
+
+    let loaded = load(&agent.settings.policy_dir, &agent.state, agent.clock.unix());
+    let Some(set) = agent.note_policy(loaded) else { return Ok(agent.idle(turn)) };
+
+    let facts = agent.gather(Some(&turn.user));
+    let rsop = Arc::new(merge(&set, &applicable(&set, &facts)));
+    let decision = decide(&rsop, &facts);
+    agent.note_connections(turn, &decision);
+
+    let mut worker = agent.worker(&turn.user).await?;
+    let observed = worker.observe().await?;
+    let known = agent.known(&turn.user);
+    let plan = plan(&Ground {
+        occasion: turn.occasion,
+        decision: &decision,
+        rules: &sync_rules(&rsop),
+        observed: &observed,
+        paths: &agent.paths(&turn.user, &facts)?,
+        mounts: &agent.settings.mounts,
+        connections: &known.connections,
+        release: turn.release,
+    });
+
+    let outcomes = match turn.dry {
+        true => Vec::new(),
+        false => agent.execute(worker, turn, &plan, started).await,
+    };
+    let (facts, rsop, decision) = (Some(facts), Some(rsop), Some(decision));
+    let done = Done { facts, rsop, decision, plan, outcomes };
+    if !turn.dry {
+        agent.report(turn, &done, Ended { started }).await;
+    }
+    Ok(done)
+}

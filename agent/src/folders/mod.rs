@@ -1,0 +1,3 @@
+//! Known folders on this operating system.
+
+pub mod xdg;

@@ -1,0 +1,315 @@
+//! Carries out exchanges of caches and profiles with their shares, through the sync engine.
+#![expect(clippy::disallowed_methods, reason = "edge: looks at directories and removes caches")]
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use homeport_policy::connection::most_specific;
+use homeport_policy::folder::Folder;
+use homeport_sync::{
+    Conflict, Flow, ItemResult, Journal, JournalError, Options, Pair, Pending, Report, Resolve,
+    ResolveRule, SyncError,
+};
+
+use crate::durable::make_private_dir;
+use crate::limits::{DEPTH_MAX, RECYCLE_KEEP};
+use crate::outcome::{Outcome, chain};
+use crate::plan::{Exchange, ProfileExchange};
+use crate::redirect::{keep, same_directory};
+use crate::share::reach::{ReachError, reach};
+
+/// What an exchange came to, and how quickly the share answered.
+pub type Exchanged = (Outcome, Option<Duration>);
+
+/// Exchanges one cache with its share.
+pub fn exchange(job: &Exchange, host: &str, now: SystemTime) -> Exchanged {
+    match run(job, host, now) {
+        Ok((report, latency)) => (told(report), Some(latency)),
+        Err(outcome) => (outcome, None),
+    }
+}
+
+fn run(job: &Exchange, host: &str, now: SystemTime) -> Result<(Report, Duration), Outcome> {
+    let latency = probe(job)?;
+    if same_directory(&job.local, &job.remote.path) {
+        let why = format!("{} and its share are the same directory", job.local.display());
+        return Err(Outcome::refused(why, "correct the [[mount]] of the share"));
+    }
+    let (pair, mut journal) = open(job)?;
+    let options = options(job, host);
+    let mut progress = |item: &ItemResult| {
+        tracing::debug!(path = item.path, action = ?item.action, result = ?item.result, "item");
+        Flow::Continue
+    };
+    let report = homeport_sync::sync(&pair, &mut journal, &options, now, &mut progress);
+    let report = report.map_err(|error| failed(&error))?;
+    if let Err(error) = journal.recycle_sweep(now, RECYCLE_KEEP) {
+        tracing::warn!(error = chain(&error), "Recycle area not swept.");
+    }
+    Ok((report, latency))
+}
+
+/// Opens the exact directory that will be exchanged, as the user, and times it.
+fn probe(job: &Exchange) -> Result<Duration, Outcome> {
+    let start = Instant::now();
+    reach(&job.remote).map_err(|error| away(&error))?;
+    let open = std::fs::read_dir(&job.remote.path).map(|mut entries| entries.next().transpose());
+    if let Err(source) = open.and_then(|first| first) {
+        return Err(away(&ReachError::Open { path: job.remote.path.clone(), source }));
+    }
+    Ok(start.elapsed())
+}
+
+fn away(error: &ReachError) -> Outcome {
+    Outcome::Failed { why: chain(error), unreachable: error.is_unreachable() }
+}
+
+fn open(job: &Exchange) -> Result<(Pair, Journal), Outcome> {
+    let parent = job.journal.parent().unwrap_or(Path::new("/"));
+    make_private_dir(parent).map_err(|error| Outcome::failed(&error))?;
+    let journal = Journal::open(&job.journal).map_err(|error| match error {
+        JournalError::Busy { .. } => Outcome::refused(chain(&error), "try again when it is done"),
+        _ => Outcome::failed(&error),
+    })?;
+    // The cache's own parents must be there before the engine makes its root.
+    let above = job.local.parent().unwrap_or(Path::new("/"));
+    make_private_dir(above).map_err(|error| Outcome::failed(&error))?;
+    Ok((Pair { local: job.local.clone(), remote: job.remote.path.clone() }, journal))
+}
+
+fn failed(error: &SyncError) -> Outcome {
+    match error {
+        SyncError::RootUnavailable { .. } => {
+            Outcome::Failed { why: chain(error), unreachable: true }
+        }
+        SyncError::RootChanged { .. } => Outcome::refused(
+            chain(error),
+            "if the folder really was replaced, confirm it: homeport sync --release",
+        ),
+        _ => Outcome::failed(error),
+    }
+}
+
+fn options(job: &Exchange, host: &str) -> Options {
+    let rules = &job.rules;
+    // The most specific policy pattern that covers the share's folder decides for all of it.
+    let patterns = rules.conflicts.iter().map(|(path, word)| (path.as_str(), word.as_str()));
+    let resolve = most_specific(patterns, job.remote.unc.as_str()).and_then(resolve_word);
+    Options {
+        sync_in: job.sync_in,
+        sync_out: job.sync_out,
+        resolve: resolve
+            .map(|resolve| ResolveRule { path: "**".to_owned(), resolve })
+            .into_iter()
+            .collect(),
+        exclude: job.exclude.clone(),
+        screens: rules.file_screens.clone(),
+        max_deletes: rules.max_deletes,
+        max_delete_percent: rules.max_delete_percent,
+        release_deletes: job.release,
+        adopt_root: job.release,
+        bandwidth: rules.bandwidth,
+        host: host.to_owned(),
+    }
+}
+
+/// The engine's way for a word of policy or command line.
+pub fn resolve_word(word: &str) -> Option<Resolve> {
+    Some(match word {
+        "ask" => Resolve::Ask,
+        "keep-local" => Resolve::KeepLocal,
+        "keep-remote" => Resolve::KeepRemote,
+        "keep-latest" => Resolve::KeepLatest,
+        "keep-both" => Resolve::KeepBoth,
+        _ => return None,
+    })
+}
+
+fn told(report: Report) -> Outcome {
+    let counts = &report.counts;
+    let mut parts = Vec::new();
+    for (count, text) in [
+        (counts.downloaded, "in"),
+        (counts.uploaded, "out"),
+        (counts.deleted_local, "removed here"),
+        (counts.deleted_remote, "removed on the share"),
+        (counts.conflicts_open, "open conflicts"),
+        (counts.screened, "screened"),
+        (counts.skipped, "skipped"),
+        (counts.failed, "failed"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {text}"));
+        }
+    }
+    if let Some(held) = &report.held {
+        let total = held.deletes_local + held.deletes_remote;
+        parts.push(format!("{total} deletes held (homeport sync --release)"));
+    }
+    if parts.is_empty() {
+        return Outcome::Unchanged;
+    }
+    Outcome::Done { detail: parts.join(", "), report: Some(Box::new(report)) }
+}
+
+/// Exchanges a profile, unless it is not the user's or too large.
+pub fn profile(job: &ProfileExchange, host: &str, now: SystemTime) -> Exchanged {
+    if let Err(outcome) = probe(&job.exchange) {
+        return (outcome, None);
+    }
+    if job.check_owner
+        && let Some(refused) = foreign_owner(&job.exchange.remote.path)
+    {
+        return (refused, None);
+    }
+    if job.exchange.sync_out
+        && let Some(limit) = job.size_limit
+    {
+        match too_large(&job.exchange, limit) {
+            Ok(None) => {}
+            Ok(Some(refused)) => return (refused, None),
+            Err(error) => return (Outcome::failed(&error), None),
+        }
+    }
+    exchange(&job.exchange, host, now)
+}
+
+/// The folder must belong to the user or to an administrator (CompatibleRUPSecurity).
+fn foreign_owner(path: &Path) -> Option<Outcome> {
+    let owner = match std::fs::metadata(path) {
+        Ok(meta) => meta.uid(),
+        Err(error) => return Some(Outcome::failed(&error)),
+    };
+    let user = rustix::process::geteuid().as_raw();
+    if owner == user || owner == 0 {
+        return None;
+    }
+    let why = format!("{} belongs to account {owner}, not to the user", path.display());
+    let hint = "give the folder to the user, or set roaming-profiles.skip-owner-check";
+    Some(Outcome::refused(why, hint))
+}
+
+fn too_large(job: &Exchange, limit: u64) -> io::Result<Option<Outcome>> {
+    let mut globs = GlobSetBuilder::new();
+    for pattern in &job.exclude {
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        globs.add(glob.map_err(io::Error::other)?);
+    }
+    let globs = globs.build().map_err(io::Error::other)?;
+    let size = tree_size(&job.local, Path::new(""), &globs, 0)?;
+    if size <= limit {
+        return Ok(None);
+    }
+    let why = format!("the profile has {size} bytes; the limit is {limit}");
+    let hint = "remove or exclude large folders (roaming-profiles.exclude), or raise size-limit";
+    Ok(Some(Outcome::refused(why, hint)))
+}
+
+fn tree_size(root: &Path, below: &Path, globs: &GlobSet, depth: usize) -> io::Result<u64> {
+    if depth > DEPTH_MAX {
+        return Err(io::Error::other(format!("{} is too deep", below.display())));
+    }
+    let mut size = 0;
+    for entry in std::fs::read_dir(root.join(below))? {
+        let entry = entry?;
+        let path = below.join(entry.file_name());
+        if globs.is_match(&path) {
+            continue;
+        }
+        let meta = entry.metadata()?; // does not follow links
+        if meta.is_dir() {
+            size += tree_size(root, &path, globs, depth + 1)?;
+        } else if meta.is_file() {
+            size += meta.len();
+        }
+    }
+    Ok(size)
+}
+
+/// Gives up a cache whose folder is home again, if everything of it is on the share.
+pub fn drop_cache(
+    folder: Folder,
+    job: &Exchange,
+    data: &Path,
+    host: &str,
+    now: SystemTime,
+) -> Exchanged {
+    let (report, latency) = match run(job, host, now) {
+        Ok(done) => done,
+        Err(outcome) => return (outcome, None),
+    };
+    let counts = &report.counts;
+    let left = counts.conflicts_open + counts.screened + counts.skipped + counts.failed;
+    if left > 0 || report.held.is_some() {
+        let why = format!("{left} items of the cache are not on the share as they are here");
+        let hint = "homeport status lists them; the cache stays until they are settled";
+        return (Outcome::refused(why, hint), Some(latency));
+    }
+    let removed = remove_clean(job, folder, data, host);
+    (removed.unwrap_or_else(|error| Outcome::failed(&error)), Some(latency))
+}
+
+fn remove_clean(job: &Exchange, folder: Folder, data: &Path, host: &str) -> io::Result<Outcome> {
+    match pending(job, host) {
+        Ok(pending) if pending.total_items == 0 => {}
+        Ok(pending) => {
+            let why = format!("{} changes are not on the share yet", pending.total_items);
+            return Ok(Outcome::refused(why, "the cache stays until they are"));
+        }
+        Err(outcome) => return Ok(outcome),
+    }
+    // RACE: a program that still has a file of the cache open may write into it after this look.
+    // The folder's place no longer leads here, so nothing opens files anew.
+    let trash = data.join(format!("dropping-{folder}"));
+    std::fs::rename(&job.local, &trash)?;
+    std::fs::remove_dir_all(&trash)?;
+    if let Some(journal) = job.journal.parent() {
+        std::fs::remove_dir_all(journal)?;
+    }
+    let cache = data.join("cache");
+    let mut parent = job.local.parent();
+    while let Some(path) = parent.filter(|path| path.starts_with(&cache) && *path != cache) {
+        if std::fs::remove_dir(path).is_err() {
+            break; // another cache lies in it
+        }
+        parent = path.parent();
+    }
+    keep(data, folder, None).map_err(io::Error::other)?;
+    Ok(Outcome::done("nothing of it is left on this computer"))
+}
+
+/// What of a cache is not on its share yet.
+///
+/// # Errors
+/// An [`Outcome`] that says why it cannot be told.
+pub fn pending(job: &Exchange, host: &str) -> Result<Pending, Outcome> {
+    let (pair, mut journal) = open(job)?;
+    homeport_sync::pending(&pair, &mut journal, &options(job, host)).map_err(|e| failed(&e))
+}
+
+/// The open conflicts of a cache.
+///
+/// # Errors
+/// An [`Outcome`] that says why they cannot be told.
+pub fn conflicts(job: &Exchange) -> Result<Vec<Conflict>, Outcome> {
+    let (_, journal) = open(job)?;
+    journal.conflicts().map_err(|error| Outcome::failed(&error))
+}
+
+/// Settles one open conflict of a cache.
+pub fn settle(job: &Exchange, path: &str, how: Resolve, host: &str, now: SystemTime) -> Outcome {
+    if let Err(outcome) = probe(job) {
+        return outcome;
+    }
+    let (pair, mut journal) = match open(job) {
+        Ok(open) => open,
+        Err(outcome) => return outcome,
+    };
+    match homeport_sync::settle(&pair, &mut journal, path, how, host, now) {
+        Ok(item) => Outcome::done(format!("{}: {:?}", item.path, item.result)),
+        Err(error) => failed(&error),
+    }
+}

@@ -1,0 +1,48 @@
+//! Every bound of the agent in one place, each with its reason.
+
+use std::time::Duration;
+
+/// Policy files in one set. A set of thousands of objects is a mistake, not a fleet.
+pub const POLICY_FILES_MAX: usize = 2_000;
+/// Largest settings file.
+pub const SETTINGS_BYTES_MAX: u64 = 1 << 20;
+/// Largest LDIF export that is read whole. 100,000 users with their groups take about 200 MiB.
+pub const LDIF_BYTES_MAX: u64 = 2 << 30;
+/// Largest message between agent and worker, either way; a report lists at most 1,000 items.
+pub const FRAME_BYTES_MAX: u32 = 16 << 20;
+/// Largest request over the control socket.
+pub const CONTROL_BYTES_MAX: u64 = 64 << 10;
+/// Events that may wait for the daemon; the rest is folded into what waits.
+pub const EVENTS_WAITING_MAX: usize = 256;
+/// Longest a worker may take to say what it sees of a home. Homes are local disks.
+pub const OBSERVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest one exchange of one cache may take before its worker is given up.
+/// Bulk first fills are resumed by the next exchange, nothing is lost.
+pub const SYNC_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
+/// Longest a redirection or a restore may take; moving within one disk is renaming.
+pub const MOVE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Quiet time after the last change of a policy directory before it is read again.
+pub const POLICY_DEBOUNCE: Duration = Duration::from_millis(500);
+/// How often folders in online mode exchange with their share.
+pub const ONLINE_EXCHANGE: Duration = Duration::from_secs(30);
+/// Shortest time from one attempt at a background sync to the next. One that fails stays due, and
+/// a dead share is asked every two minutes (Offline Files' own reconnect interval), not all the time.
+pub const BACKGROUND_PAUSE: Duration = Duration::from_secs(120);
+/// Simultaneous scrapes; more are refused.
+pub const SCRAPES_MAX: usize = 8;
+/// Longest a scraper may take to say what it wants.
+pub const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest request of a scraper.
+pub const SCRAPE_BYTES_MAX: usize = 8 << 10;
+/// People signed in to one computer at a time.
+pub const SESSIONS_MAX: usize = 256;
+/// How deep a folder to be moved may be.
+pub const DEPTH_MAX: usize = 256;
+/// Outcomes kept in the status of one user.
+pub const OUTCOMES_MAX: usize = 200;
+/// How long overwritten and deleted versions stay in the recycle area.
+pub const RECYCLE_KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Kinds of computers for which `policy diff` rehearses every user, besides their own computers.
+pub const KINDS_MAX: usize = 64;
+/// Users listed by name for each change in `policy diff`.
+pub const EXAMPLES_MAX: usize = 5;

@@ -1,0 +1,76 @@
+//! What became of a step: done, unchanged, refused or failed, and why.
+
+use homeport_sync::Report;
+use serde::{Deserialize, Serialize};
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "result")]
+#[must_use]
+pub enum Outcome {
+    /// The world is now as the step wanted.
+    Done {
+        /// What was done, in words.
+        detail: String,
+        /// For exchanges: what moved.
+        report: Option<Box<Report>>,
+    },
+    /// It already was.
+    Unchanged,
+    /// The world is not as the step expects; nothing was touched.
+    Refused {
+        /// What was found.
+        why: String,
+        /// What a person can do about it.
+        hint: String,
+    },
+    /// It was tried and did not work; nothing is lost.
+    Failed {
+        /// What was tried, on what, and what came back.
+        why: String,
+        /// Whether the share could not be reached, so that the folder is offline.
+        unreachable: bool,
+    },
+}
+
+impl Outcome {
+    /// The word for logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Done { .. } => "done",
+            Self::Unchanged => "unchanged",
+            Self::Refused { .. } => "refused",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// Done, with a sentence.
+    pub fn done(detail: impl Into<String>) -> Self {
+        Self::Done { detail: detail.into(), report: None }
+    }
+
+    /// Refused, with what was found and what helps.
+    pub fn refused(why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Refused { why: why.into(), hint: hint.into() }
+    }
+
+    /// Failed, with the whole chain of causes.
+    pub fn failed(error: &dyn std::error::Error) -> Self {
+        Self::Failed { why: chain(error), unreachable: false }
+    }
+}
+
+/// An error and its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let next_text = next.to_string();
+        if !text.ends_with(&next_text) {
+            text.push_str(": ");
+            text.push_str(&next_text);
+        }
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,168 @@
+//! Carries out one command, whether it came over the socket or from the command line.
+
+use homeport_policy::unc::Unc;
+use homeport_sync::Resolve;
+use serde_json::json;
+
+use crate::agent::Agent;
+use crate::control::{Answer, Command};
+use crate::cycle::{Done, Turn, cycle};
+use crate::outcome::{Outcome, chain};
+use crate::plan::Occasion;
+use crate::report::status::{Line, step_line};
+
+/// Carries out one command.
+pub async fn perform(agent: &mut Agent, command: Command, cause: &str) -> Answer {
+    match command {
+        Command::Turn { user, occasion, release, dry } => {
+            let users = user.map_or_else(|| agent.signed_in(), |user| vec![user]);
+            let mut answer = Answer::default();
+            for user in users {
+                let cause = cause.to_owned();
+                let turn = Turn { user, occasion, cause, release, dry };
+                add(&mut answer, take(agent, &turn).await);
+            }
+            if answer.text.is_empty() {
+                answer.text = "nobody is signed in\n".to_owned();
+            }
+            answer
+        }
+        Command::Settle { user, path, how } => settle(agent, &user, &path, how, cause).await,
+        Command::Force { user, path, offline } => {
+            agent.force(&user, &path, offline);
+            let occasion = if offline { Occasion::Refresh } else { Occasion::Manual };
+            let cause = cause.to_owned();
+            let turn = Turn { user, occasion, cause, release: false, dry: false };
+            take(agent, &turn).await
+        }
+    }
+}
+
+/// Takes a turn and tells what it came to.
+pub async fn take(agent: &mut Agent, turn: &Turn) -> Answer {
+    match cycle(agent, turn).await {
+        Ok(done) => tell(agent, turn, &done),
+        Err(error) => {
+            agent.note_failure(turn, &error);
+            Answer { error: Some(chain(&error)), ..Answer::default() }
+        }
+    }
+}
+
+fn add(answer: &mut Answer, more: Answer) {
+    answer.text.push_str(&more.text);
+    answer.refused += more.refused;
+    answer.failed += more.failed;
+    answer.error = answer.error.take().or(more.error);
+    match &mut answer.json {
+        serde_json::Value::Array(all) => all.push(more.json),
+        json => *json = serde_json::Value::Array(vec![more.json]),
+    }
+}
+
+fn tell(agent: &Agent, turn: &Turn, done: &Done) -> Answer {
+    let Turn { user, occasion, .. } = turn;
+    let mut answer = Answer::default();
+    if done.decision.is_none() {
+        answer.text = format!("{user}: no policy is in force; nothing is done\n");
+        for problem in &agent.status.policy.problems {
+            answer.text.push_str(&format!("    {problem}\n"));
+        }
+        answer.json = json!({ "user": user, "policy": "none" });
+        return answer;
+    }
+    answer.text = format!("{user}, {}:\n", occasion.name());
+    let steps: Vec<Line> = match turn.dry {
+        true => Vec::new(),
+        false => done
+            .plan
+            .steps
+            .iter()
+            .zip(&done.outcomes)
+            .map(|(step, outcome)| step_line(step, outcome))
+            .collect(),
+    };
+    for line in &steps {
+        answer.text.push_str(&format!("  {}: {}\n", line.about, line.text));
+        for because in &line.because {
+            answer.text.push_str(&format!("      because {because}\n"));
+        }
+    }
+    if turn.dry {
+        let plan = done.plan.to_string();
+        let lines = plan.lines().map(|line| format!("  {line}\n"));
+        answer.text.extend(lines);
+    } else {
+        for not_now in &done.plan.not_now {
+            answer.text.push_str(&format!("  not now: {}: {}\n", not_now.about, not_now.why));
+        }
+        if steps.is_empty() && done.plan.not_now.is_empty() {
+            answer.text.push_str("  nothing to do\n");
+        }
+    }
+    let count = |wanted: &str| {
+        let found = done.outcomes.iter().filter(|outcome| outcome.name() == wanted).count();
+        u32::try_from(found).unwrap_or(u32::MAX)
+    };
+    // A share that is away is no failure of the command: the folder is offline, and says so.
+    let away = done
+        .outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Outcome::Failed { unreachable: true, .. }));
+    answer.refused = count("refused");
+    answer.failed = count("failed") - u32::try_from(away.count()).unwrap_or(0);
+    answer.json = json!({
+        "user": user, "occasion": occasion.name(), "decision": done.decision,
+        "plan": done.plan, "outcomes": done.outcomes,
+    });
+    answer
+}
+
+/// Settles a conflict: finds the cache that holds the path, and asks the worker.
+async fn settle(agent: &mut Agent, user: &str, path: &Unc, how: Resolve, cause: &str) -> Answer {
+    let failed = |error: String| Answer { error: Some(error), ..Answer::default() };
+    let (cause, user) = (cause.to_owned(), user.to_owned());
+    let turn = Turn { user, occasion: Occasion::Manual, cause, release: false, dry: true };
+    let done = match cycle(agent, &turn).await {
+        Ok(done) => done,
+        Err(error) => return failed(chain(&error)),
+    };
+    let exchanges = match agent.exchanges(&turn, &done).await {
+        Ok(exchanges) => exchanges,
+        Err(error) => return failed(chain(&error)),
+    };
+    let found = exchanges.into_iter().find_map(|exchange| {
+        let below = path.below(&exchange.remote.unc)?.join("/");
+        (!below.is_empty()).then_some((exchange, below))
+    });
+    let Some((exchange, below)) = found else {
+        return failed(format!("{path} lies in no cache of {}", turn.user));
+    };
+    let settled = match agent.worker(&turn.user).await {
+        Ok(mut worker) => worker.settle(exchange, below, how).await.map_err(|e| chain(&e)),
+        Err(error) => Err(chain(&error)),
+    };
+    let outcome = match settled {
+        Ok(outcome) => outcome,
+        Err(error) => return failed(error),
+    };
+    let mut answer = Answer { json: json!({ "outcome": outcome }), ..Answer::default() };
+    match outcome {
+        Outcome::Done { .. } | Outcome::Unchanged => {
+            answer.text = format!("{path} is settled\n");
+        }
+        Outcome::Refused { why, .. } => {
+            answer.refused = 1;
+            answer.text = format!("{path}: refused: {why}\n");
+        }
+        Outcome::Failed { why, .. } => {
+            answer.failed = 1;
+            answer.text = format!("{path}: failed: {why}\n");
+        }
+    }
+    // The other cached state follows from a turn, which also brings the status up to date.
+    let turn = Turn { dry: false, ..turn };
+    let synced = take(agent, &turn).await;
+    answer.error = synced.error;
+    answer
+}

@@ -1,0 +1,174 @@
+//! Plans which caches exchange with their shares on an occasion, and says why others do not.
+
+use homeport_policy::connection::{Allowed, Mode, OfflineReason, State};
+use homeport_policy::decide::BackgroundAction;
+use homeport_policy::reason::{Because, Reason};
+use homeport_policy::sync_rules::Extent;
+use homeport_policy::unc::Unc;
+
+use crate::observed::{Phase, Retained};
+use crate::plan::mounts::{Unmapped, locate};
+use crate::plan::{Exchange, Ground, Occasion, Plan, What};
+
+/// A cache that exists or is to exist, and what it is for.
+struct Scope {
+    unc: Unc,
+    because: Vec<Because>,
+    suspended: bool,
+    /// Whether its folder was made by policy and may be made on the share.
+    create: bool,
+}
+
+pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
+    for scope in scopes(ground) {
+        // A folder that this plan brings home is exchanged and given up by its own steps.
+        if leaves(plan, &scope.unc) {
+            continue;
+        }
+        let arrives = arrives(plan, &scope.unc);
+        match directions(ground, &scope, arrives) {
+            Err(why) => plan.not_now(&scope.unc, why),
+            Ok((false, false)) => {}
+            Ok((sync_in, sync_out)) => match exchange(ground, &scope.unc, sync_in, sync_out) {
+                Ok(mut exchange) => {
+                    exchange.remote.create = scope.create;
+                    exchange.remote.exclusive = scope.create;
+                    plan.push(What::Sync(exchange), &scope.because);
+                }
+                Err(error) => {
+                    let (why, hint) = (error.to_string(), error.hint());
+                    plan.cannot(&scope.unc, why, hint, &scope.because);
+                }
+            },
+        }
+    }
+}
+
+/// What policy wants kept offline, and every cache behind a folder that is still redirected.
+fn scopes(ground: &Ground<'_>) -> Vec<Scope> {
+    let mut scopes: Vec<Scope> = Vec::new();
+    for cache in &ground.decision.caches {
+        let create = matches!(cache.action.kind, homeport_policy::decide::CacheKind::Redirected(_));
+        scopes.push(Scope {
+            unc: cache.action.path.clone(),
+            because: cache.because.clone(),
+            suspended: cache.action.suspended,
+            create,
+        });
+    }
+    let redirected = |retained: &&Retained| retained.cached && retained.phase != Phase::Restored;
+    for retained in ground.observed.retained.values().filter(redirected) {
+        if !scopes.iter().any(|scope| retained.target.below(&scope.unc).is_some()) {
+            let fact = format!("retained from {}", retained.policy);
+            let because = vec![Because::fact(Reason::CacheRedirected, fact)];
+            let unc = retained.target.clone();
+            scopes.push(Scope { unc, because, suspended: false, create: false });
+        }
+    }
+    scopes
+}
+
+fn leaves(plan: &Plan, unc: &Unc) -> bool {
+    plan.steps.iter().any(|step| match &step.what {
+        What::DropCache { exchange, .. } => exchange.remote.unc == *unc,
+        _ => false,
+    })
+}
+
+fn arrives(plan: &Plan, unc: &Unc) -> bool {
+    plan.steps.iter().any(|step| match &step.what {
+        What::Redirect(redirect) => redirect.retain.target.below(unc).is_some(),
+        _ => false,
+    })
+}
+
+/// Which way changes go now: `(in, out)`, or why none go.
+fn directions(ground: &Ground<'_>, scope: &Scope, arrives: bool) -> Result<(bool, bool), String> {
+    let state = ground.connections.get(&scope.unc);
+    let both = Ok((true, true));
+    match ground.occasion {
+        Occasion::Manual => both,
+        Occasion::Refresh => Ok((arrives, arrives)),
+        Occasion::Logon | Occasion::Logoff => {
+            let at_logon = ground.occasion == Occasion::Logon;
+            let extent = if at_logon { ground.rules.at_logon } else { ground.rules.at_logoff };
+            automatic(ground, state)?;
+            match extent {
+                _ if arrives => both,
+                Extent::None => Err("policy does not synchronise it now".to_owned()),
+                Extent::Quick => Ok((at_logon, !at_logon)),
+                Extent::Full => both,
+            }
+        }
+        Occasion::Background | Occasion::Exchange if scope.suspended => {
+            Err(Reason::CacheSuspended.text().to_owned())
+        }
+        Occasion::Background => background(ground, state),
+        Occasion::Exchange => {
+            automatic(ground, state)?;
+            let online = state.is_some_and(|state| state.mode == Mode::Online);
+            Ok((online, online))
+        }
+    }
+}
+
+/// What nobody asked for by hand stops while the network costs, or while a person works offline.
+fn automatic(ground: &Ground<'_>, state: Option<&State>) -> Result<(), String> {
+    if let Some(why) = costed(ground) {
+        return Err(why);
+    }
+    match state.map(|state| state.mode) {
+        Some(Mode::Offline(OfflineReason::Forced)) => {
+            Err("a person chose to work offline".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn costed(ground: &Ground<'_>) -> Option<String> {
+    let decided = &ground.decision.background_sync;
+    match decided.action {
+        BackgroundAction::Stopped { costed: true } => {
+            decided.because.last().map(ToString::to_string)
+        }
+        _ => None,
+    }
+}
+
+fn background(ground: &Ground<'_>, state: Option<&State>) -> Result<(bool, bool), String> {
+    let decided = &ground.decision.background_sync;
+    if let BackgroundAction::Stopped { .. } = decided.action {
+        return Err(decided.because.last().map(ToString::to_string).unwrap_or_default());
+    }
+    let Some(state) = state else { return Ok((true, true)) };
+    match state.background_sync_allowed(ground.rules.when_working_offline) {
+        Allowed::Yes => Ok((true, true)),
+        Allowed::No(why) => match state.mode {
+            // A share that did not answer is tried again: the attempt is the probe.
+            Mode::Offline(OfflineReason::Error) | Mode::Online => Ok((true, true)),
+            Mode::Offline(_) => Err(why.text().to_owned()),
+        },
+    }
+}
+
+/// The exchange of a cache with its share.
+///
+/// # Errors
+/// [`Unmapped`] when no directory on this computer holds the share.
+pub(super) fn exchange(
+    ground: &Ground<'_>,
+    unc: &Unc,
+    sync_in: bool,
+    sync_out: bool,
+) -> Result<Exchange, Unmapped> {
+    Ok(Exchange {
+        remote: locate(ground.mounts, unc)?,
+        local: ground.paths.cache_place(unc),
+        journal: ground.paths.journal(unc, "cache"),
+        sync_in,
+        sync_out,
+        rules: ground.rules.clone(),
+        exclude: Vec::new(),
+        release: ground.release,
+    })
+}

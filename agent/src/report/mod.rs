@@ -1,0 +1,6 @@
+//! Tells what happened and what holds: status, metrics, log.
+
+pub mod metrics;
+pub mod names;
+pub mod serve;
+pub mod status;

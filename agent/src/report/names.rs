@@ -1,0 +1,97 @@
+//! The one list of metric names, their types, labels and meanings.
+
+/// A metric's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "Prometheus' own words")]
+pub enum Type {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Name {
+    /// Its full name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Type,
+    /// Its labels; each has a closed set of values, never a user, a path or a message.
+    pub labels: &'static [&'static str],
+    /// What it counts.
+    pub help: &'static str,
+}
+
+macro_rules! names {
+    ($($constant:ident $name:literal $kind:ident $labels:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Name =
+                Name { name: $name, kind: Type::$kind, labels: &$labels, help: $help };
+        )*
+        /// Every metric, in the order of the table.
+        pub const NAMES: &[&Name] = &[$(&$constant,)*];
+    };
+}
+
+names! {
+    BUILD_INFO "homeport_build_info" Gauge ["version"],
+        "Always 1; the version is in the label.";
+    POLICY_LAST_LOAD_SUCCESSFUL "homeport_policy_last_load_successful" Gauge [],
+        "1 if the newest policy set is in force, 0 if it was rejected or is missing.";
+    POLICY_USING_LAST_GOOD "homeport_policy_using_last_good" Gauge [],
+        "1 if the last good policy set is in force in place of a rejected one.";
+    POLICY_SINCE "homeport_policy_in_force_since_timestamp_seconds" Gauge [],
+        "When the policy set in force was first applied.";
+    POLICY_PROBLEMS "homeport_policy_problems" Gauge [],
+        "Diagnostics of the newest policy set.";
+    POLICY_OBJECTS "homeport_policy_objects" Gauge [],
+        "Policy objects in force.";
+    DIRECTORY_REACHABLE "homeport_directory_reachable" Gauge [],
+        "1 if the directory answered the last time it was asked.";
+    NETWORK_COST "homeport_network_cost" Gauge ["cost"],
+        "1 for what the network costs now, 0 for every other cost.";
+    METERED_BYTES "homeport_metered_bytes_today" Gauge [],
+        "Bytes moved over metered networks since local midnight.";
+    SESSIONS "homeport_sessions" Gauge [],
+        "People signed in.";
+    CYCLES "homeport_cycles_total" Counter ["occasion"],
+        "Cycles run, by what they were run for.";
+    CYCLE_DURATION "homeport_cycle_duration_seconds" Histogram ["occasion"],
+        "How long cycles took.";
+    CYCLE_FAILURES "homeport_cycle_failures_total" Counter ["occasion"],
+        "Cycles that could not be finished, mostly because a worker was lost.";
+    STEPS "homeport_steps_total" Counter ["step", "result"],
+        "Steps carried out, by kind and by what became of them.";
+    PRIMARY_DECISIONS "homeport_primary_computer_decisions_total" Counter ["result"],
+        "Answers to whether this is a primary computer of the user.";
+    CACHES "homeport_caches" Gauge ["mode"],
+        "Offline caches, by the mode their connection is in.";
+    SYNC_BYTES "homeport_sync_transferred_bytes_total" Counter ["direction"],
+        "Bytes of file content moved in and out.";
+    SYNC_LAST_SUCCESS "homeport_sync_last_success_timestamp_seconds" Gauge [],
+        "When every cache of a signed-in user was last exchanged without a failure.";
+    SYNC_NEXT "homeport_sync_next_timestamp_seconds" Gauge [],
+        "When the next background sync is due; 0 if none is.";
+    SYNC_CONFLICTS "homeport_sync_conflicts_open" Gauge [],
+        "Conflicts that wait for a person.";
+    SYNC_PENDING_ITEMS "homeport_sync_pending_items" Gauge [],
+        "Local changes that are not on their share yet.";
+    SYNC_PENDING_BYTES "homeport_sync_pending_bytes" Gauge [],
+        "Bytes of local changes that are not on their share yet.";
+    SYNC_HELD_DELETES "homeport_sync_held_deletes" Gauge [],
+        "Deletes that the brake holds until a person releases them.";
+    SYNC_ITEM_FAILURES "homeport_sync_item_failures_total" Counter [],
+        "Files that could not be exchanged.";
+}
+
+/// The table of all metrics, in Markdown.
+pub fn markdown() -> String {
+    let mut out = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for Name { name, kind, labels, help } in NAMES {
+        let kind = format!("{kind:?}").to_lowercase();
+        let labels = labels.join(", ");
+        out.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
+    }
+    out
+}

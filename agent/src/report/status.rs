@@ -1,0 +1,274 @@
+//! The status: what holds on this computer for each user, and why.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use homeport_policy::decide::{Decision, FolderAction};
+use homeport_policy::explain::{background_text, folder_text, profile_text};
+use homeport_policy::reason::Because;
+use homeport_sync::Conflict;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::OUTCOMES_MAX;
+use crate::load::{Loaded, PolicyState};
+use crate::outcome::Outcome;
+use crate::plan::{NotNow, Occasion, Plan};
+
+/// Everything the agent knows about how things stand.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// This computer.
+    pub computer: String,
+    /// When this was written, in milliseconds since 1970.
+    pub at_unix_ms: i64,
+    /// The policy in force.
+    pub policy: PolicyStatus,
+    /// Why the directory is out of reach, if it is.
+    pub directory_error: Option<String>,
+    /// What the network costs.
+    pub network_cost: String,
+    /// When the next background sync is due.
+    pub next_background_sync_unix_ms: Option<i64>,
+    /// Each user that was ever signed in.
+    pub users: BTreeMap<String, UserStatus>,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PolicyStatus {
+    /// Whether it is the newest.
+    pub state: PolicyState,
+    /// When it was first applied, in seconds since 1970.
+    pub since_unix: i64,
+    /// Its objects and their versions.
+    pub versions: BTreeMap<String, u64>,
+    /// What is wrong with the newest set.
+    pub problems: Vec<String>,
+}
+
+/// How things stand for one user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UserStatus {
+    /// Signed in now.
+    pub signed_in: bool,
+    /// What the last cycle was for.
+    pub occasion: String,
+    /// What caused it.
+    pub cause: String,
+    /// When it ended, in milliseconds since 1970.
+    pub at_unix_ms: i64,
+    /// When every cache was last exchanged without a failure.
+    pub last_sync_unix_ms: Option<i64>,
+    /// Decisions in words, with their reasons.
+    pub decisions: Vec<Line>,
+    /// What was done, in order.
+    pub steps: Vec<Line>,
+    /// What was not done, and why.
+    pub not_now: Vec<Line>,
+    /// The offline caches.
+    pub caches: Vec<CacheStatus>,
+    /// Why the last cycle could not be finished.
+    pub error: Option<String>,
+}
+
+/// A statement and what stands behind it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Line {
+    /// What it is about.
+    pub about: String,
+    /// What is stated.
+    pub text: String,
+    /// Why.
+    pub because: Vec<String>,
+}
+
+/// One offline cache.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CacheStatus {
+    /// The network folder.
+    pub path: String,
+    /// Where it lies on this computer.
+    pub local: String,
+    /// `online`, or why it is offline.
+    pub mode: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_unix_ms: i64,
+    /// What would change the mode.
+    pub what_would_change_it: String,
+    /// Conflicts that wait for a person.
+    pub conflicts: Vec<Conflict>,
+    /// Local changes that are not on the share yet.
+    pub pending_items: u64,
+    /// Their size.
+    pub pending_bytes: u64,
+    /// Deletes that the brake holds.
+    pub held_deletes: u64,
+    /// Why conflicts or changes could not be told.
+    pub error: Option<String>,
+}
+
+impl PolicyStatus {
+    /// What the loader found.
+    pub fn of(loaded: &Loaded) -> Self {
+        let Loaded { state, since_unix, versions, problems, .. } = loaded;
+        Self {
+            state: *state,
+            since_unix: *since_unix,
+            versions: versions.clone(),
+            problems: problems.clone(),
+        }
+    }
+}
+
+fn reasons(because: &[Because]) -> Vec<String> {
+    because.iter().map(ToString::to_string).collect()
+}
+
+/// Decisions in words: configured folders, profile, background sync.
+pub fn decision_lines(decision: &Decision) -> Vec<Line> {
+    let configured = decision.folders.iter().filter(|folder| {
+        folder.decided.action != FolderAction::NotConfigured
+            || folder.decided.because.iter().any(|because| because.origin.is_some())
+    });
+    let mut lines: Vec<Line> = configured
+        .map(|folder| Line {
+            about: folder.folder.key().to_owned(),
+            text: folder_text(&folder.decided.action),
+            because: reasons(&folder.decided.because),
+        })
+        .collect();
+    lines.push(Line {
+        about: "profile".to_owned(),
+        text: profile_text(&decision.profile.action),
+        because: reasons(&decision.profile.because),
+    });
+    lines.push(Line {
+        about: "background sync".to_owned(),
+        text: background_text(&decision.background_sync.action),
+        because: reasons(&decision.background_sync.because),
+    });
+    lines
+}
+
+/// What a step did, as a line.
+pub fn step_line(step: &crate::plan::Step, outcome: &Outcome) -> Line {
+    let text = match outcome {
+        Outcome::Done { detail, .. } => format!("done: {detail}"),
+        Outcome::Unchanged => "nothing to do".to_owned(),
+        Outcome::Refused { why, hint } => format!("refused: {why} ({hint})"),
+        Outcome::Failed { why, unreachable: true } => format!("offline: {why}"),
+        Outcome::Failed { why, .. } => format!("failed: {why}"),
+    };
+    Line { about: step.what.to_string(), text, because: reasons(&step.because) }
+}
+
+/// What a cycle did, as lines of a user's status.
+pub fn note_cycle(user: &mut UserStatus, occasion: Occasion, plan: &Plan, outcomes: &[Outcome]) {
+    user.occasion = occasion.name().to_owned();
+    let lines = plan.steps.iter().zip(outcomes).map(|(step, outcome)| step_line(step, outcome));
+    user.steps = lines.take(OUTCOMES_MAX).collect();
+    let not_now = plan.not_now.iter().map(|NotNow { about, why }| Line {
+        about: about.clone(),
+        text: why.clone(),
+        because: Vec::new(),
+    });
+    user.not_now = not_now.take(OUTCOMES_MAX).collect();
+}
+
+/// A moment as people read it, in UTC.
+pub fn moment(unix_ms: i64) -> String {
+    match chrono::DateTime::from_timestamp_millis(unix_ms) {
+        Some(at) => at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+        None => format!("{unix_ms} ms"),
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write_policy(&mut out);
+        for (name, user) in &self.users {
+            let _ = write_user(&mut out, name, user);
+        }
+        if self.users.is_empty() {
+            out.push_str("\nnobody has signed in yet\n");
+        }
+        f.write_str(out.trim_end())
+    }
+}
+
+impl Status {
+    fn write_policy(&self, out: &mut String) -> std::fmt::Result {
+        let at = moment(self.at_unix_ms);
+        writeln!(out, "homeport {} on {}, as of {at}", self.version, self.computer)?;
+        let policy = &self.policy;
+        let objects = policy.versions.len();
+        let since = moment(policy.since_unix.saturating_mul(1000));
+        match policy.state {
+            PolicyState::None => writeln!(out, "policy: none; nothing is done")?,
+            PolicyState::Current => {
+                writeln!(out, "policy: {objects} objects, in force since {since}")?;
+            }
+            PolicyState::LastGood => writeln!(
+                out,
+                "policy: the newest set is REJECTED; the last good one ({objects} objects, \
+                 since {since}) stays in force"
+            )?,
+        }
+        for problem in &policy.problems {
+            writeln!(out, "    {problem}")?;
+        }
+        if let Some(error) = &self.directory_error {
+            writeln!(out, "directory: out of reach: {error}")?;
+        }
+        writeln!(out, "network: {}", self.network_cost)?;
+        match self.next_background_sync_unix_ms {
+            Some(next) => writeln!(out, "next background sync: {}", moment(next)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_user(out: &mut String, name: &str, user: &UserStatus) -> std::fmt::Result {
+    let signed_in = if user.signed_in { "signed in" } else { "signed out" };
+    let at = moment(user.at_unix_ms);
+    writeln!(out, "\n{name}, {signed_in}; last cycle: {} ({}), {at}", user.occasion, user.cause)?;
+    if let Some(error) = &user.error {
+        writeln!(out, "  the last cycle could not be finished: {error}")?;
+    }
+    for line in user.decisions.iter().chain(&user.steps).chain(&user.not_now) {
+        writeln!(out, "  {}: {}", line.about, line.text)?;
+        for because in &line.because {
+            writeln!(out, "      because {because}")?;
+        }
+    }
+    for cache in &user.caches {
+        let since = moment(cache.since_unix_ms);
+        writeln!(out, "  {} [{}] since {since}", cache.path, cache.mode)?;
+        writeln!(out, "      {}", cache.what_would_change_it)?;
+        if cache.pending_items > 0 {
+            let (items, bytes) = (cache.pending_items, cache.pending_bytes);
+            writeln!(out, "      {items} changes ({bytes} bytes) are only on this computer")?;
+        }
+        if cache.held_deletes > 0 {
+            let held = cache.held_deletes;
+            writeln!(out, "      {held} deletes are held; `homeport sync --release` lets them go")?;
+        }
+        for conflict in &cache.conflicts {
+            let what = format!("{:?}", conflict.kind);
+            writeln!(out, "      conflict: {} ({what}); both versions are kept", conflict.path)?;
+        }
+        if let Some(error) = &cache.error {
+            writeln!(out, "      {error}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! `agent.toml`: what an administrator sets on one computer; checked before anything runs.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use homeport_policy::diagnostic::line_and_column;
+use homeport_policy::facts::Cost;
+use homeport_policy::unc::Unc;
+use serde::Deserialize;
+
+/// The agent's own settings.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Where the agent keeps what must survive a restart.
+    #[serde(default = "default_state_dir")]
+    pub state_dir: PathBuf,
+    /// The directory of policy files, watched for changes.
+    #[serde(default = "default_policy_dir")]
+    pub policy_dir: PathBuf,
+    /// Where `/metrics` and `/healthz` are served; absent = not at all.
+    #[serde(default = "default_listen")]
+    pub listen: Option<SocketAddr>,
+    /// How the agent logs.
+    #[serde(default)]
+    pub log: Log,
+    /// Which computer this is.
+    #[serde(default)]
+    pub computer: ComputerSettings,
+    /// Where users, groups and computers are looked up.
+    pub directory: DirectorySettings,
+    /// What the network costs.
+    #[serde(default)]
+    pub network: NetworkSettings,
+    /// Where homes are.
+    #[serde(default)]
+    pub homes: Homes,
+    /// How long a person may be kept waiting.
+    #[serde(default)]
+    pub budget: Budget,
+    /// Which directories on this computer hold which shares.
+    #[serde(default, rename = "mount")]
+    pub mounts: Vec<Mount>,
+}
+
+/// How the agent logs, to standard error.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// A filter as `tracing` has it: `info`, `homeport_agent=debug`, …
+    pub level: String,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which computer this is. What is absent is asked of the operating system.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ComputerSettings {
+    /// NetBIOS name.
+    pub name: Option<String>,
+    /// Active Directory site.
+    pub site: Option<String>,
+}
+
+/// Where users, groups and computers are looked up.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, tag = "kind")]
+pub enum DirectorySettings {
+    /// An LDIF export.
+    File {
+        /// The export.
+        path: PathBuf,
+    },
+}
+
+/// What the network costs.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct NetworkSettings {
+    /// The cost to assume when nothing else says it.
+    pub cost: Cost,
+    /// A file whose content is one of the words of `cost`, read before every cycle.
+    pub cost_file: Option<PathBuf>,
+}
+
+/// Where homes are. What is absent is asked of the operating system.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Homes {
+    /// The directory below which each user has a home of their name.
+    pub root: Option<PathBuf>,
+}
+
+/// How long a person may be kept waiting.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Budget {
+    /// Sign-in, with every server dead.
+    #[serde(with = "human_duration")]
+    pub logon: Duration,
+    /// Sign-out, with every server dead.
+    #[serde(with = "human_duration")]
+    pub logoff: Duration,
+}
+
+/// A directory on this computer that holds a share or a part of one.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Mount {
+    /// The UNC path.
+    pub unc: Unc,
+    /// The directory.
+    pub path: PathBuf,
+    /// Whether the directory must be a mount point. An empty mount point without its file system
+    /// would look like a share from which everything was deleted.
+    #[serde(default = "yes")]
+    pub mounted: bool,
+}
+
+fn default_state_dir() -> PathBuf {
+    "/var/lib/homeport".into()
+}
+
+fn default_policy_dir() -> PathBuf {
+    "/etc/homeport/policy.d".into()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the field is an option")]
+fn default_listen() -> Option<SocketAddr> {
+    Some(SocketAddr::from(([127, 0, 0, 1], 9470)))
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { logon: Duration::from_secs(30), logoff: Duration::from_secs(60) }
+    }
+}
+
+mod human_duration {
+    //! Durations as policy files have them.
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, de::Error};
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_duration(&text)
+            .map_err(|error| D::Error::custom(format!("{text}: {error}")))
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file could not be read.
+    #[error("cannot read the settings {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is larger than [`crate::limits::SETTINGS_BYTES_MAX`].
+    #[error("the settings {path} are larger than 1 MiB")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no valid settings file.
+    #[error("{path}:{line}:{column}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// 1-based.
+        line: u32,
+        /// 1-based.
+        column: u32,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Settings {
+    /// Reads settings from text; relative paths count from the directory of the file.
+    ///
+    /// # Errors
+    /// [`SettingsError::Parse`] with the place.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, SettingsError> {
+        let mut settings: Self = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let (line, column) = line_and_column(text, start);
+            let message = error.message().trim().replace('\n', ", ");
+            SettingsError::Parse { path: path.to_owned(), line, column, message }
+        })?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        let absolute = |path: &mut PathBuf| *path = base.join(&*path);
+        absolute(&mut settings.state_dir);
+        absolute(&mut settings.policy_dir);
+        let DirectorySettings::File { path } = &mut settings.directory;
+        absolute(path);
+        settings.network.cost_file.iter_mut().for_each(absolute);
+        settings.homes.root.iter_mut().for_each(absolute);
+        settings.mounts.iter_mut().for_each(|mount| absolute(&mut mount.path));
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "[directory]\nkind = 'file'\npath = 'corp.ldif'\n";
+
+    #[test]
+    fn relative_paths_count_from_the_file() {
+        let settings = Settings::parse(Path::new("/etc/homeport/agent.toml"), SMALL).unwrap();
+        let DirectorySettings::File { path } = settings.directory;
+        assert_eq!(path, Path::new("/etc/homeport/corp.ldif"));
+        assert_eq!(settings.budget.logon, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_mistake_has_its_place() {
+        let text = format!("{SMALL}\n[budget]\nlogon = \"soon\"\n");
+        let error = Settings::parse(Path::new("agent.toml"), &text).unwrap_err();
+        assert!(error.to_string().starts_with("agent.toml:6:9: soon"), "{error}");
+        let text = format!("{SMALL}\n[homes]\nrot = \"/home\"\n");
+        let error = Settings::parse(Path::new("agent.toml"), &text).unwrap_err();
+        assert!(error.to_string().contains("agent.toml:6:1: unknown field `rot`"), "{error}");
+    }
+}

@@ -1,0 +1,209 @@
+//! What the agent itself keeps over a restart: the last good policy, sessions, connection states.
+#![expect(clippy::disallowed_methods, reason = "edge: reads and writes the state directory")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use homeport_policy::connection::State as Connection;
+use homeport_policy::unc::Unc;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+
+/// A part of the state could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It could not be read.
+    #[error("cannot read the agent's state {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is damaged or of a newer agent.
+    #[error("the agent's state {path} is damaged or of a newer Homeport")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// It could not be written.
+    #[error("cannot write the agent's state {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another agent uses the directory.
+    #[error("another Homeport uses the state directory {path}")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// The last policy that was good, as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GoodPolicy {
+    /// File names and their text.
+    pub files: BTreeMap<String, String>,
+    /// The highest version applied for each id, also of objects that are gone.
+    pub applied: BTreeMap<String, u64>,
+    /// When it was first applied, in seconds since 1970.
+    pub since_unix: i64,
+}
+
+/// What is known of each user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Users {
+    /// By sAMAccountName.
+    pub users: BTreeMap<String, UserState>,
+    /// Bytes moved over metered networks, for the day named.
+    pub metered: Metered,
+}
+
+/// Bytes moved over metered networks on one day.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Metered {
+    /// Local date, `YYYY-MM-DD`.
+    pub day: String,
+    /// How many.
+    pub bytes: u64,
+}
+
+/// What is known of one user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UserState {
+    /// Signed in now.
+    pub signed_in: bool,
+    /// Last completed background or full sync, in milliseconds since 1970.
+    pub last_sync_unix_ms: Option<i64>,
+    /// State of each cached folder's connection.
+    pub connections: BTreeMap<Unc, Connection>,
+    /// Folders that the person switched to working offline.
+    #[serde(default)]
+    pub forced: Vec<Unc>,
+}
+
+/// The state directory, locked for one agent.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+const GOOD_POLICY: &str = "policy-good.json";
+const USERS: &str = "users.json";
+const SEED: &str = "seed";
+/// Where `homeport status` looks.
+pub const STATUS: &str = "status.json";
+/// Where the running agent listens for commands.
+pub const CONTROL: &str = "control.sock";
+
+impl StateDir {
+    /// Opens and locks the directory, making it on first use.
+    ///
+    /// # Errors
+    /// [`StateError::Locked`] when another agent has it.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let write = |source| StateError::Write { path: path.to_owned(), source };
+        durable::make_private_dir(path).map_err(write)?;
+        let lock = File::create(path.join("lock")).map_err(write)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(StateError::Locked { path: path.to_owned() })
+            }
+            Err(std::fs::TryLockError::Error(source)) => Err(write(source)),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The last good policy, if there ever was one.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn good_policy(&self) -> Result<Option<GoodPolicy>, StateError> {
+        read(&self.path.join(GOOD_POLICY))
+    }
+
+    /// Keeps the last good policy.
+    ///
+    /// # Errors
+    /// [`StateError::Write`].
+    pub fn keep_good_policy(&self, policy: &GoodPolicy) -> Result<(), StateError> {
+        write(&self.path.join(GOOD_POLICY), policy)
+    }
+
+    /// What is known of each user.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn users(&self) -> Result<Users, StateError> {
+        Ok(read(&self.path.join(USERS))?.unwrap_or_default())
+    }
+
+    /// Keeps what is known of each user.
+    ///
+    /// # Errors
+    /// [`StateError::Write`].
+    pub fn keep_users(&self, users: &Users) -> Result<(), StateError> {
+        write(&self.path.join(USERS), users)
+    }
+
+    /// Publishes the status.
+    ///
+    /// # Errors
+    /// [`StateError::Write`].
+    pub fn publish(&self, status: &impl Serialize) -> Result<(), StateError> {
+        write(&self.path.join(STATUS), status)
+    }
+
+    /// The number that tells this computer's timers from those of the rest of the fleet.
+    /// Drawn once, by `draw`.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn seed(&self, draw: impl FnOnce() -> u64) -> Result<u64, StateError> {
+        let path = self.path.join(SEED);
+        if let Some(seed) = read(&path)? {
+            return Ok(seed);
+        }
+        let seed = draw();
+        write(&path, &seed)?;
+        Ok(seed)
+    }
+}
+
+/// Reads a JSON file of the state; `None` when it is not there.
+///
+/// # Errors
+/// [`StateError`]; a damaged file is never taken for a missing one.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StateError::Read { path: path.to_owned(), source }),
+    };
+    let damaged = |source| StateError::Damaged { path: path.to_owned(), source };
+    serde_json::from_slice(&text).map(Some).map_err(damaged)
+}
+
+fn write(path: &Path, value: &impl Serialize) -> Result<(), StateError> {
+    let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
+    let written = text.and_then(|text| durable::replace(path, &text));
+    written.map_err(|source| StateError::Write { path: path.to_owned(), source })
+}

@@ -1,0 +1,230 @@
+//! The worker: a child process that alone touches one user's home and shares.
+//!
+//! The agent and the worker speak framed JSON over the worker's pipes: four bytes of length, most
+//! significant first, then one [`Request`] or [`Reply`]. One request is answered before the next.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use homeport_policy::facts::Os;
+use homeport_policy::folder::FOLDERS;
+use homeport_sync::{Conflict, Pending, Resolve};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::jobs;
+use crate::limits::FRAME_BYTES_MAX;
+use crate::observed::Observed;
+use crate::outcome::Outcome;
+use crate::plan::{Exchange, UserPaths, What};
+use crate::{redirect, retained};
+
+/// What the agent asks of a worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Whose home it works on. Always the first request.
+    Begin(Begin),
+    /// What does the home look like?
+    Observe,
+    /// Carry out a step.
+    Execute(Box<What>),
+    /// What of these caches is open, and what is not on the share yet?
+    Inspect(Vec<Exchange>),
+    /// Settle one conflict.
+    Settle {
+        /// The cache.
+        exchange: Box<Exchange>,
+        /// The path below it.
+        path: String,
+        /// How.
+        how: Resolve,
+    },
+}
+
+/// Whose home a worker works on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Begin {
+    /// sAMAccountName.
+    pub user: String,
+    /// The home.
+    pub home: PathBuf,
+    /// Whose places count.
+    pub os: Os,
+    /// This computer's name, for conflict copies.
+    pub host: String,
+}
+
+/// What a worker answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Ready for the user.
+    Ready,
+    /// What it sees.
+    Observed(Box<Observed>),
+    /// What became of a step, and how quickly the share answered.
+    Executed {
+        /// What became of it.
+        outcome: Box<Outcome>,
+        /// Round trip to the share, where one was made.
+        latency: Option<Duration>,
+    },
+    /// What is open in each cache, in the order asked.
+    Inspected(Vec<Inspected>),
+    /// The request could not be answered.
+    Failed {
+        /// Why, with its causes.
+        why: String,
+    },
+}
+
+/// What is open in one cache.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Inspected {
+    /// Conflicts that wait for a person.
+    pub conflicts: Vec<Conflict>,
+    /// What would be lost if this disk died now.
+    pub pending: Option<Pending>,
+    /// Why it could not be told.
+    pub error: Option<String>,
+}
+
+/// Writes one frame.
+///
+/// # Errors
+/// As the pipe, or when the message is larger than [`FRAME_BYTES_MAX`].
+pub fn write_frame(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    let body = serde_json::to_vec(message)?;
+    let length = u32::try_from(body.len()).ok().filter(|length| *length <= FRAME_BYTES_MAX);
+    let length = length.ok_or_else(|| io::Error::other("the message is too large"))?;
+    to.write_all(&length.to_be_bytes())?;
+    to.write_all(&body)?;
+    to.flush()
+}
+
+/// Reads one frame; `None` at the end of the stream.
+///
+/// # Errors
+/// As the pipe, when a frame is too large, cut off, or not what it should be.
+pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
+    let mut head = [0; 4];
+    match from.read(&mut head)? {
+        0 => return Ok(None),
+        n => from.read_exact(&mut head[n..])?,
+    }
+    let length = u32::from_be_bytes(head);
+    if length > FRAME_BYTES_MAX {
+        return Err(io::Error::other(format!("a message of {length} bytes is too large")));
+    }
+    let mut body = vec![0; length as usize];
+    from.read_exact(&mut body)?;
+    Ok(Some(serde_json::from_slice(&body)?))
+}
+
+/// Answers requests until the agent closes the pipe.
+///
+/// # Errors
+/// When the pipe breaks; a step that fails is an answer, not an error.
+pub fn serve(
+    from: &mut impl Read,
+    to: &mut impl Write,
+    now: impl Fn() -> SystemTime,
+) -> io::Result<()> {
+    let mut whose = None;
+    while let Some(request) = read_frame::<Request>(from)? {
+        let reply = match (request, &whose) {
+            (Request::Begin(begin), _) => {
+                whose = Some(begin);
+                Reply::Ready
+            }
+            (_, None) => Reply::Failed { why: "nobody's home was named yet".to_owned() },
+            (request, Some(begin)) => answer(request, begin, now()),
+        };
+        write_frame(to, &reply)?;
+    }
+    Ok(())
+}
+
+fn answer(request: Request, begin: &Begin, now: SystemTime) -> Reply {
+    match request {
+        Request::Begin(_) => Reply::Ready,
+        Request::Observe => match observe(begin) {
+            Ok(observed) => Reply::Observed(Box::new(observed)),
+            Err(error) => Reply::Failed { why: crate::outcome::chain(&error) },
+        },
+        Request::Execute(what) => {
+            let (outcome, latency) = execute(&what, begin, now);
+            Reply::Executed { outcome: Box::new(outcome), latency }
+        }
+        Request::Inspect(exchanges) => {
+            Reply::Inspected(exchanges.iter().map(|exchange| inspect(exchange, begin)).collect())
+        }
+        Request::Settle { exchange, path, how } => {
+            let outcome = jobs::settle(&exchange, &path, how, &begin.host, now);
+            Reply::Executed { outcome: Box::new(outcome), latency: None }
+        }
+    }
+}
+
+impl Begin {
+    /// The user's places.
+    pub fn paths(&self) -> UserPaths {
+        let (user, home) = (self.user.clone(), self.home.clone());
+        UserPaths { user, sid: None, home, os: self.os }
+    }
+}
+
+fn observe(begin: &Begin) -> Result<Observed, retained::RetainedError> {
+    let paths = begin.paths();
+    let mut observed = Observed { retained: retained::read(&paths.data())?, ..Observed::default() };
+    for folder in FOLDERS {
+        if let Some(place) = paths.local_place(folder) {
+            observed.places.insert(folder, redirect::look(&place));
+        }
+    }
+    Ok(observed)
+}
+
+/// Carries out one step. There is no choice left to make here, only conditions to check.
+fn execute(what: &What, begin: &Begin, now: SystemTime) -> jobs::Exchanged {
+    let data = begin.paths().data();
+    let host = &begin.host;
+    let plain = |result: Result<Outcome, redirect::RedirectError>| {
+        (result.unwrap_or_else(|error| Outcome::failed(&error)), None)
+    };
+    match what {
+        What::Redirect(step) => plain(redirect::redirect(step, &begin.home, &data)),
+        What::Restore(step) => plain(redirect::restore(step, &begin.home, &data)),
+        What::Retain { folder, expects, retain } => {
+            plain(redirect::retain(*folder, expects, retain, &data))
+        }
+        What::Sync(exchange) => jobs::exchange(exchange, host, now),
+        What::DropCache { folder, exchange } => {
+            jobs::drop_cache(*folder, exchange, &data, host, now)
+        }
+        What::Profile(job) => jobs::profile(job, host, now),
+        What::Cannot { why, hint, .. } => (Outcome::refused(why, hint), None),
+    }
+}
+
+fn inspect(exchange: &Exchange, begin: &Begin) -> Inspected {
+    // A cache that was never exchanged has no journal, and asking must not make one.
+    if matches!(redirect::look(&exchange.journal), crate::observed::Place::Missing) {
+        return Inspected::default();
+    }
+    let mut inspected = Inspected::default();
+    let mut note = |outcome: Outcome| {
+        if let Outcome::Failed { why, .. } | Outcome::Refused { why, .. } = outcome {
+            inspected.error = Some(why);
+        }
+    };
+    let conflicts = jobs::conflicts(exchange).map_err(&mut note).unwrap_or_default();
+    let pending = jobs::pending(exchange, &begin.host).map_err(&mut note).ok();
+    inspected.conflicts = conflicts;
+    inspected.pending = pending;
+    inspected
+}
