@@ -1,5 +1,4 @@
 //! Runs plans: hands each step to the user's worker and waits, but never longer than its bound.
-#![expect(clippy::disallowed_methods, reason = "edge: starts the worker")]
 
 use std::io;
 use std::path::PathBuf;

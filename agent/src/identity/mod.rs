@@ -1,5 +1,4 @@
 //! Who this computer is and where its users live, as the operating system has it.
-#![expect(clippy::disallowed_methods, reason = "edge: asks the operating system")]
 
 use std::path::PathBuf;
 
