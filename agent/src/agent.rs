@@ -205,9 +205,13 @@ impl Agent {
         let mut lost: Option<String> = None;
         for step in &plan.steps {
             let left = budget.map(|all| (started + all).saturating_sub(self.clock.monotonic()));
-            let outcome = match &lost {
-                Some(why) => Outcome::Failed { why: why.clone(), unreachable: false },
-                None => match worker.execute(&step.what, left).await {
+            let undone = plan.steps.iter().zip(&outcomes).find(|(earlier, outcome)| {
+                step.what.depends_on(&earlier.what) && !Outcome::is_good(outcome)
+            });
+            let outcome = match (&lost, undone) {
+                (Some(why), _) => Outcome::Failed { why: why.clone(), unreachable: false },
+                (None, Some((earlier, outcome))) => outcome.passed_on(&earlier.what.to_string()),
+                (None, None) => match worker.execute(&step.what, left).await {
                     Ok((outcome, latency)) => {
                         self.note_exchange(step, &outcome, latency);
                         outcome

@@ -6,7 +6,7 @@ use homeport_policy::facts::{Computer, Directory, Facts, Names, Network, Os};
 
 use crate::directory::file::{FileError, Snapshot, load};
 use crate::identity;
-use crate::settings::{DirectorySettings, Settings};
+use crate::settings::{DirectoryKind, DirectorySettings, Settings};
 
 /// The directory as far as it can be seen now.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Seen {
 
 /// Reads the directory that the settings name.
 pub fn see_directory(settings: &Settings) -> Seen {
-    let DirectorySettings::File { path } = &settings.directory;
+    let DirectorySettings { kind: DirectoryKind::File, path } = &settings.directory;
     match load(path) {
         Ok(snapshot) => Seen { snapshot, error: None },
         Err(error) => Seen { snapshot: Snapshot::default(), error: Some(error) },

@@ -44,6 +44,20 @@ impl Outcome {
         }
     }
 
+    /// Whether the world now is as the step wanted.
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Unchanged)
+    }
+
+    /// The outcome of a step that depends on one that ended like this.
+    pub fn passed_on(&self, earlier: &str) -> Self {
+        let why = format!("not tried, because this was not done: {earlier}");
+        match self {
+            Self::Failed { unreachable, .. } => Self::Failed { why, unreachable: *unreachable },
+            _ => Self::refused(why, "the next run tries both"),
+        }
+    }
+
     /// Done, with a sentence.
     pub fn done(detail: impl Into<String>) -> Self {
         Self::Done { detail: detail.into(), report: None }

@@ -293,7 +293,7 @@ fn sweep(old: &Path, place: &Path, folder: Folder) -> Result<(), RedirectError> 
 /// # Errors
 /// [`RedirectError`] when an operation fails; what is merely not as expected is an [`Outcome`].
 pub fn restore(step: &Restore, home: &Path, data: &Path) -> Result<Outcome, RedirectError> {
-    let Restore { folder, link, expects, retained, copy_contents, xdg } = step;
+    let Restore { folder, link, expects, retained, copy_contents, leaves_cache, xdg } = step;
     let hint = "nothing was touched; the next run plans anew";
     let now = look(link);
     if now != *expects {
@@ -317,7 +317,7 @@ pub fn restore(step: &Restore, home: &Path, data: &Path) -> Result<Outcome, Redi
     }
     bring_home(step, &now)?;
     set_xdg(home, xdg.as_deref(), retained.before.xdg.as_deref())?;
-    if retained.cached {
+    if *leaves_cache {
         let done = Retained { phase: Phase::Restored, ..retained.clone() };
         keep(data, *folder, Some(&done))?;
     } else {

@@ -77,13 +77,20 @@ pub struct ComputerSettings {
 
 /// Where users, groups and computers are looked up.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, tag = "kind")]
-pub enum DirectorySettings {
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DirectorySettings {
+    /// What kind of directory.
+    pub kind: DirectoryKind,
+    /// The export.
+    pub path: PathBuf,
+}
+
+/// A kind of directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectoryKind {
     /// An LDIF export.
-    File {
-        /// The export.
-        path: PathBuf,
-    },
+    File,
 }
 
 /// What the network costs.
@@ -219,8 +226,7 @@ impl Settings {
         let absolute = |path: &mut PathBuf| *path = base.join(&*path);
         absolute(&mut settings.state_dir);
         absolute(&mut settings.policy_dir);
-        let DirectorySettings::File { path } = &mut settings.directory;
-        absolute(path);
+        absolute(&mut settings.directory.path);
         settings.network.cost_file.iter_mut().for_each(absolute);
         settings.homes.root.iter_mut().for_each(absolute);
         settings.mounts.iter_mut().for_each(|mount| absolute(&mut mount.path));
@@ -237,8 +243,7 @@ mod tests {
     #[test]
     fn relative_paths_count_from_the_file() {
         let settings = Settings::parse(Path::new("/etc/homeport/agent.toml"), SMALL).unwrap();
-        let DirectorySettings::File { path } = settings.directory;
-        assert_eq!(path, Path::new("/etc/homeport/corp.ldif"));
+        assert_eq!(settings.directory.path, Path::new("/etc/homeport/corp.ldif"));
         assert_eq!(settings.budget.logon, Duration::from_secs(30));
     }
 

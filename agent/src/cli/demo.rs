@@ -1,4 +1,4 @@
-//! `homeport demo`: the real agent on two computers of a scratch directory, narrated.
+//! `homeport demo`: the real agent on three computers of a scratch directory, narrated.
 //!
 //! Directory and shares are files and folders; everything else is what a fleet runs: the same
 //! turns, the same worker process, the same journal.
@@ -84,7 +84,7 @@ fn stage(directory: Option<PathBuf>) -> Result<PathBuf, DemoError> {
         let share = root.join(share);
         fs::create_dir_all(&share).map_err(io_error("make", &share))?;
     }
-    for computer in ["DESK-1", "CONF-2"] {
+    for computer in ["DESK-1", "LT-7", "CONF-2"] {
         let home = root.join(computer).join("homes").join(USER);
         fs::create_dir_all(&home).map_err(io_error("make", &home))?;
         write(&root.join(computer).join("agent.toml"), &settings(computer, &root))?;
@@ -145,12 +145,13 @@ struct Play {
 
 impl Play {
     async fn play(&self) -> Result<(), Stopped> {
-        println!("A file server, a directory and two computers in {}", self.root.display());
+        println!("A file server, a directory and three computers in {}", self.root.display());
         let mut desk = self.computer("DESK-1")?;
         self.first_sign_in(&mut desk).await?;
         self.server_away(&mut desk).await?;
         self.conference_room().await?;
         self.metered(&mut desk).await?;
+        self.laptop(&mut desk).await?;
         self.conflict(&mut desk).await?;
         self.policy_withdrawn(&mut desk).await
     }
@@ -270,8 +271,23 @@ impl Play {
         self.see("server/home/alice/Documents/Notes.txt", Some("from the train\n"))
     }
 
+    async fn laptop(&self, desk: &mut Agent) -> Result<(), Stopped> {
+        say(5, "She signs out; at her laptop LT-7 her documents and settings are there.");
+        self.turn(desk, Occasion::Logoff).await?;
+        self.see("server/profiles/alice.Linux/.config/editor.conf", Some("theme = dark\n"))?;
+        let mut laptop = self.computer("LT-7")?;
+        self.turn(&mut laptop, Occasion::Logon).await?;
+        self.see("LT-7/homes/alice/.config/editor.conf", Some("theme = dark\n"))?;
+        self.see("LT-7/homes/alice/Documents/Notes.txt", Some("from the train\n"))?;
+        self.put("LT-7/homes/alice/.config/editor.conf", "theme = light\n")?;
+        self.turn(&mut laptop, Occasion::Logoff).await?;
+        println!("  Back at her desk:");
+        self.turn(desk, Occasion::Logon).await?;
+        self.see("DESK-1/homes/alice/.config/editor.conf", Some("theme = light\n"))
+    }
+
     async fn conflict(&self, desk: &mut Agent) -> Result<(), Stopped> {
-        say(5, "Two people change the same letter. Both versions stay until one decides.");
+        say(6, "Two people change the same letter. Both versions stay until one decides.");
         let (here, there) = ("DESK-1/homes/alice/Documents/", "server/home/alice/Documents/");
         self.put(&format!("{here}Letters/Aunt Jo.odt"), "Dear Jo, all is well.\n")?;
         self.put(&format!("{there}Letters/Aunt Jo.odt"), "Dear Jo, please call.\n")?;
@@ -297,7 +313,7 @@ impl Play {
     }
 
     async fn policy_withdrawn(&self, desk: &mut Agent) -> Result<(), Stopped> {
-        say(6, "The administrator withdraws the policy. What it said of its end holds: come home.");
+        say(7, "The administrator withdraws the policy. What it said of its end holds: come home.");
         self.put("policy.d/staff.toml", NO_REDIRECTION)?;
         self.turn(desk, Occasion::Refresh).await?;
         let home = "DESK-1/homes/alice/Documents";

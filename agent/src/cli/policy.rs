@@ -23,7 +23,6 @@ use crate::facts::facts_for;
 use crate::identity::{THIS_OS, computer_name};
 use crate::outcome::chain;
 use crate::rehearse::rehearse;
-use crate::settings::DirectorySettings;
 use crate::source;
 
 pub(super) fn carry_out(command: Policy, settings: &Path, colour: bool) -> Answer {
@@ -100,10 +99,7 @@ fn explain_one(args: &Explain, path: &Path) -> Answer {
     let set = load_set(&policy_directory(args.policy.clone(), path)?)?;
     let export = match &args.directory {
         Some(export) => export.clone(),
-        None => {
-            let DirectorySettings::File { path } = settings(path)?.directory;
-            path
-        }
+        None => settings(path)?.directory.path,
     };
     let snapshot = load_directory(&export)?;
     let computer = match &args.computer {

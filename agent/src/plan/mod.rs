@@ -201,6 +201,8 @@ pub struct Restore {
     pub retained: Retained,
     /// Whether the contents come home too.
     pub copy_contents: bool,
+    /// Whether a cache of its own remains to be given up afterwards.
+    pub leaves_cache: bool,
     /// The variable in `user-dirs.dirs` to set back.
     pub xdg: Option<String>,
 }
@@ -375,6 +377,25 @@ impl std::fmt::Display for What {
                 write!(f, "send the profile up to {}", exchange.remote.unc)
             }
             Self::Cannot { about, why, .. } => write!(f, "cannot handle {about}: {why}"),
+        }
+    }
+}
+
+impl What {
+    /// Whether this step must not be tried after `earlier` was not done: a cache whose folder was
+    /// not redirected is not exchanged, and a cache whose folder is not home is not given up.
+    pub fn depends_on(&self, earlier: &What) -> bool {
+        match (self, earlier) {
+            (Self::Sync(exchange), Self::Redirect(redirect)) => {
+                exchange.remote.unc == redirect.retain.target
+            }
+            (Self::DropCache { exchange, .. }, Self::Restore(restore)) => {
+                restore.retained.target.below(&exchange.remote.unc).is_some()
+            }
+            (Self::DropCache { exchange, .. }, Self::Sync(earlier)) => {
+                exchange.remote.unc == earlier.remote.unc
+            }
+            _ => false,
         }
     }
 }

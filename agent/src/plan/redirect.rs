@@ -12,15 +12,9 @@ pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
     for FolderDecision { folder, decided } in &ground.decision.folders {
         let one = OneFolder { ground, folder: *folder, because: &decided.because };
         let retained = ground.observed.retained.get(folder);
-        let home_again = retained.filter(|retained| retained.phase == Phase::Restored);
-        if let Some(retained) = home_again
-            && !matches!(decided.action, FolderAction::Redirect(_))
-        {
-            one.drop_cache(retained, plan);
-            continue;
-        }
         match (&decided.action, retained) {
             (FolderAction::Redirect(wanted), retained) => one.redirect(wanted, retained, plan),
+            (_, Some(retained)) if retained.phase == Phase::Restored => {} // only its cache is left
             (FolderAction::Local { move_contents }, Some(retained)) => {
                 one.restore(retained, *move_contents, &[], plan);
             }
@@ -31,6 +25,67 @@ pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
                 plan.not_now(folder, "it stays redirected until it can be decided");
             }
             (_, None) => {}
+        }
+    }
+    drop_caches(ground, plan);
+}
+
+/// Caches go after every folder is home, because one folder's cache may hold another's
+/// (Pictures that follow Documents).
+fn drop_caches(ground: &Ground<'_>, plan: &mut Plan) {
+    let homecoming = |folder: Folder| {
+        plan.steps
+            .iter()
+            .any(|step| matches!(&step.what, What::Restore(restore) if restore.folder == folder))
+    };
+    let mut drops = Vec::new();
+    for (folder, retained) in &ground.observed.retained {
+        let is_left = retained.phase == Phase::Restored;
+        if !(is_left || homecoming(*folder)) || !has_own_cache(ground.observed, *folder) {
+            continue;
+        }
+        let inhabited = ground.observed.retained.iter().find(|(other, inner)| {
+            *other != folder
+                && inner.phase != Phase::Restored
+                && !homecoming(**other)
+                && inner.target.below(&retained.target).is_some()
+        });
+        let arriving = plan.steps.iter().any(|step| match &step.what {
+            What::Redirect(redirect) => redirect.retain.target.below(&retained.target).is_some(),
+            _ => false,
+        });
+        drops.push((*folder, retained, inhabited.map(|(other, _)| *other), arriving));
+    }
+    for (folder, retained, inhabited, arriving) in drops {
+        if let Some(other) = inhabited {
+            plan.not_now(&retained.target, format!("its cache stays: {other} lies in it"));
+        } else if !arriving {
+            drop_cache(ground, folder, retained, plan);
+        }
+    }
+}
+
+/// Whether a folder's cache is a cache of its own, and not a part of another folder's.
+fn has_own_cache(observed: &Observed, folder: Folder) -> bool {
+    let Some(retained) = observed.retained.get(&folder) else { return false };
+    let inside = observed.retained.iter().any(|(other, outer)| {
+        *other != folder
+            && outer.cached
+            && outer.target != retained.target
+            && retained.target.below(&outer.target).is_some()
+    });
+    retained.cached && !inside
+}
+
+/// The folder is home; its cache goes as soon as everything of it is on the share.
+fn drop_cache(ground: &Ground<'_>, folder: Folder, retained: &Retained, plan: &mut Plan) {
+    let because =
+        [Because::fact(Reason::RemovalRestore, format!("retained from {}", retained.policy))];
+    match sync::exchange(ground, &retained.target, false, true) {
+        Ok(exchange) => plan.push(What::DropCache { folder, exchange }, &because),
+        Err(error) => {
+            let (why, hint) = (error.to_string(), error.hint());
+            plan.cannot(&retained.target, why, hint, &because);
         }
     }
 }
@@ -148,34 +203,16 @@ impl OneFolder<'_> {
         let Some(link) = self.ground.paths.local_place(self.folder) else { return };
         let because = [self.because, more].concat();
         let expects = place_of(self.ground.observed, self.folder);
-        let exchange = sync::exchange(self.ground, &retained.target, true, true);
-        if retained.cached
-            && let Ok(exchange) = &exchange
+        let leaves_cache = has_own_cache(self.ground.observed, self.folder);
+        if leaves_cache
+            && let Ok(exchange) = sync::exchange(self.ground, &retained.target, true, true)
         {
-            plan.push(What::Sync(exchange.clone()), &because);
+            plan.push(What::Sync(exchange), &because);
         }
         let xdg = self.folder.xdg_variable().map(str::to_owned);
         let (folder, retained) = (self.folder, retained.clone());
-        let step =
-            Restore { folder, link, expects, retained: retained.clone(), copy_contents, xdg };
+        let step = Restore { folder, link, expects, retained, copy_contents, leaves_cache, xdg };
         plan.push(What::Restore(Box::new(step)), &because);
-        if retained.cached {
-            self.drop_cache(&retained, plan);
-        }
-    }
-
-    /// The folder is home; its cache goes as soon as everything of it is on the share.
-    fn drop_cache(&self, retained: &Retained, plan: &mut Plan) {
-        match sync::exchange(self.ground, &retained.target, false, true) {
-            Ok(exchange) => {
-                let folder = self.folder;
-                plan.push(What::DropCache { folder, exchange }, self.because);
-            }
-            Err(error) => {
-                let (why, hint) = (error.to_string(), error.hint());
-                plan.cannot(&retained.target, why, hint, self.because);
-            }
-        }
     }
 }
 

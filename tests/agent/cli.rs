@@ -1,0 +1,205 @@
+//! What an administrator meets at the command line: answers, exit codes, errors with a hint.
+#![allow(clippy::disallowed_methods, reason = "tests touch the disk")]
+#![allow(missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::{STAFF, World};
+
+#[test]
+fn every_kind_of_failure_has_its_exit_code() {
+    let world = World::with_staff();
+    world.write("bad/a.toml", "schema = 1\n[policy]\nid = 'a'\nversion = 'x'\n");
+    for (args, code, words) in [
+        (&["status"][..], 4, "there is no status"),
+        (&["frobnicate"], 2, "unrecognized subcommand"),
+        (&["policy", "check", "bad"], 3, "wrong-type"),
+        (&["policy", "check", "nowhere"], 4, "cannot list the policy directory"),
+        (&["policy", "explain", "--user", "nobody"], 4, "the directory has no user nobody"),
+        (&["policy", "explain", "--user", "alice", "--cost", "gold"], 2, "no network cost"),
+        (&["conflicts", "resolve", "x", "--keep", "local"], 4, "there is no status"),
+        (&["work-offline", "not-a-path"], 4, "there is no status"),
+    ] {
+        let ran = world.homeport(args);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert_eq!(ran.code, code, "homeport {args:?}\n{said}");
+        assert!(said.contains(words), "homeport {args:?}\n{said}");
+    }
+}
+
+#[test]
+fn settings_that_are_not_there_or_wrong_are_named() {
+    let world = World::new();
+    world.write("agent.toml", "[directory]\nkind = 'file'\npath = 'x'\ncolour = 1\n");
+    let ran = world.homeport(&["plan", "alice"]);
+    assert_eq!(ran.code, 4);
+    assert!(ran.err.contains("agent.toml:4:1: unknown field `colour`"), "{}", ran.err);
+    std::fs::remove_file(world.path("agent.toml")).unwrap();
+    let ran = world.homeport(&["plan", "alice"]);
+    assert_eq!(ran.code, 4);
+    assert!(ran.err.contains("cannot read the settings"), "{}", ran.err);
+}
+
+#[test]
+fn five_defects_in_one_file_are_five_diagnostics_in_one_run() {
+    let world = World::new();
+    world.write(
+        "policy.d/bad.toml",
+        "schema = 1\ncolour = 'red'\n[policy]\nid = 'bad'\nversion = 1\n[link]\nto = 'nowhere'\n\
+         [computer.offline-files]\nenabled = 'yes'\n[computer.offline-files.background-sync]\n\
+         interval = '2d'\nschedule = '61 * * * *'\n",
+    );
+    let ran = world.homeport(&["policy", "check"]);
+    assert_eq!(ran.code, 3);
+    for code in ["unknown-key", "unknown-value", "wrong-type", "out-of-range", "bad-cron"] {
+        assert!(ran.out.contains(code), "{code} is missing in\n{}", ran.out);
+    }
+    assert!(ran.out.contains("5 errors"), "{}", ran.out);
+}
+
+#[test]
+fn check_prints_json_for_programs() {
+    let world = World::with_staff();
+    let json: serde_json::Value =
+        serde_json::from_str(&world.ok(&["--json", "policy", "check"])).unwrap();
+    assert_eq!(json["good"], true);
+    assert_eq!(json["objects"], 1);
+}
+
+#[test]
+fn a_broken_directory_names_its_line() {
+    let world = World::with_staff();
+    world.write("corp.ldif", "dn: CN=alice,DC=corp\nobjectClass: user\nno colon here\n");
+    let ran = world.homeport(&["policy", "explain", "--user", "alice", "--computer", "X"]);
+    assert_eq!(ran.code, 4);
+    assert!(ran.err.contains("line 3: no colon in"), "{}", ran.err);
+}
+
+#[test]
+fn explain_answers_for_windows_from_files_alone() {
+    let world = World::with_staff();
+    let said = world.ok(&[
+        "policy",
+        "explain",
+        "--policy",
+        "policy.d",
+        "--directory",
+        "corp.ldif",
+        "--user",
+        "alice",
+        "--computer",
+        "LT-7",
+        "--os",
+        "windows",
+    ]);
+    for part in [
+        r"documents: redirect to \\files\home\alice\Documents",
+        "staff (staff.toml:23)",
+        "msDS-PrimaryComputer of alice has CN=LT-7",
+        r"profile: roam with \\files\profiles\alice.V6",
+    ] {
+        assert!(said.contains(part), "{part} is missing in\n{said}");
+    }
+}
+
+#[test]
+fn diff_says_for_whom_what_changes() {
+    let world = World::with_staff();
+    world.write("new/staff.toml", &STAFF.replace("primary-computers-only = true", ""));
+    let said = world.ok(&["policy", "diff", "policy.d", "new", "--directory", "corp.ldif"]);
+    for part in [
+        "1 users, 1 of 3 pairs change",
+        r"1 × documents: do not redirect on this computer → redirect to \\files\home\%USERNAME%\Documents",
+        "alice on CONF-2",
+    ] {
+        assert!(said.contains(part), "{part} is missing in\n{said}");
+    }
+    let same = world.ok(&["policy", "diff", "policy.d", "policy.d", "--directory", "corp.ldif"]);
+    assert!(same.contains("no decision changes"), "{same}");
+}
+
+#[test]
+fn a_plan_changes_nothing() {
+    let world = World::with_staff();
+    world.write("homes/alice/Documents/Thesis.odt", "one");
+    let before = support::tree(&world.path("homes"));
+    let said = world.ok(&["plan", "alice"]);
+    assert!(said.contains("1. bring the profile down") && said.contains("because"), "{said}");
+    assert_eq!(support::tree(&world.path("homes")), before);
+}
+
+#[test]
+fn a_bad_first_policy_leaves_everything_alone_and_says_so() {
+    let world = World::new();
+    world.write("policy.d/bad.toml", "schema = 1\n[policy]\n");
+    world.write("homes/alice/Documents/Thesis.odt", "one");
+    let said = world.ok(&["logon", "alice"]);
+    assert!(said.contains("no policy is in force") && said.contains("missing-key"), "{said}");
+    assert!(world.ok(&["status"]).contains("policy: none; nothing is done"));
+}
+
+#[test]
+fn a_bad_policy_after_a_good_one_leaves_the_good_one_in_force() {
+    let world = World::with_staff();
+    world.ok(&["logon", "alice"]);
+    world.write("policy.d/staff.toml", "schema = 1\n[policy\n");
+    let said = world.ok(&["apply", "alice"]);
+    assert!(!said.contains("home from"), "{said}");
+    let status = world.ok(&["status"]);
+    assert!(status.contains("REJECTED") && status.contains("toml-syntax"), "{status}");
+}
+
+#[test]
+fn a_lower_version_is_refused() {
+    let world = World::with_staff();
+    world.write("policy.d/staff.toml", &STAFF.replace("version = 1", "version = 3"));
+    world.ok(&["logon", "alice"]);
+    world.write("policy.d/staff.toml", STAFF);
+    world.ok(&["apply", "alice"]);
+    let status = world.ok(&["status"]);
+    assert!(status.contains("lower-version"), "{status}");
+}
+
+#[test]
+fn a_missing_directory_moves_nobody() {
+    let world = World::with_staff();
+    world.ok(&["logon", "alice"]);
+    std::fs::remove_file(world.path("corp.ldif")).unwrap();
+    let said = world.ok(&["apply", "alice"]);
+    assert!(said.contains("it stays redirected until it can be decided"), "{said}");
+    assert!(world.ok(&["status"]).contains("directory: out of reach"));
+}
+
+#[test]
+fn a_stranger_signs_in_with_nothing_done() {
+    let world = World::with_staff();
+    std::fs::create_dir_all(world.path("homes/mallory")).unwrap();
+    let said = world.ok(&["logon", "mallory"]);
+    assert!(said.contains("nothing to do"), "{said}");
+}
+
+#[test]
+fn completions_manuals_and_reference_are_generated() {
+    let world = World::new();
+    assert!(world.ok(&["completions", "bash"]).contains("work-offline"));
+    world.ok(&["man", "man"]);
+    assert!(world.path("man/homeport-policy-explain.1").exists());
+    assert!(world.ok(&["policy", "schema"]).contains("\"folder-redirection\""));
+    assert!(
+        world.ok(&["policy", "schema", "--format", "text", "blockout"]).contains("BackgroundSync")
+    );
+    assert!(
+        world
+            .ok(&["policy", "schema", "--format", "markdown"])
+            .contains("| `homeport_steps_total`")
+    );
+}
+
+#[test]
+fn the_help_names_every_command() {
+    let said = World::new().ok(&["--help"]);
+    for command in ["demo", "run", "policy", "plan", "apply", "logon", "logoff", "sync", "status"] {
+        assert!(said.contains(&format!("\n  {command}")), "{command} is missing in\n{said}");
+    }
+}
