@@ -192,7 +192,7 @@ impl<'a, 'g> Applier<'a, 'g> {
         Ok(())
     }
 
-    /// Records the present stamps of content that is as recorded, so that it need not be read again.
+    /// Records the present stamps of content that is as recorded, so that it is not read again.
     fn refresh(&mut self, path: &str) {
         let (Some(here), Some(there)) = self.entries(path) else { return };
         let Some(base) = self.sides.base.get(path) else { return };
@@ -441,7 +441,8 @@ impl<'a, 'g> Applier<'a, 'g> {
 
 /// The start of a name, cut between characters.
 fn shortened(name: &str, bytes_max: usize) -> &str {
-    &name[..name.floor_char_boundary(bytes_max)]
+    let ends = name.char_indices().map(|(at, char)| at + char.len_utf8());
+    &name[..ends.take_while(|end| *end <= bytes_max).last().unwrap_or(0)]
 }
 
 /// Another name in the folder of a path.

@@ -171,15 +171,15 @@ fn keep_needed_folders(sides: &Compared<'_, '_>, plan: &mut [Planned]) {
             Action::DeleteThere if needed_here.contains(&planned.path) => {
                 planned.action = Action::CopyIn;
             }
-            Action::CopyIn if needed_there.contains(&planned.path) => {
-                if replaces_folder(sides, planned) {
-                    planned.action = Action::Conflict(Clash::TypeDiffers);
-                }
+            Action::CopyIn
+                if needed_there.contains(&planned.path) && replaces_folder(sides, planned) =>
+            {
+                planned.action = Action::Conflict(Clash::TypeDiffers);
             }
-            Action::CopyOut if needed_here.contains(&planned.path) => {
-                if replaces_folder(sides, planned) {
-                    planned.action = Action::Conflict(Clash::TypeDiffers);
-                }
+            Action::CopyOut
+                if needed_here.contains(&planned.path) && replaces_folder(sides, planned) =>
+            {
+                planned.action = Action::Conflict(Clash::TypeDiffers);
             }
             _ => {}
         }

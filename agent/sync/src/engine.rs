@@ -315,10 +315,10 @@ pub fn pending(
         let size = entry.stamp.size;
         match base.get(path) {
             None => note(path, PendingChange::Created, size),
-            Some(base) => match crate::compare::is_changed(&local, path, entry, base) {
-                true => note(path, PendingChange::Changed, size),
-                false => {}
-            },
+            Some(base) if crate::compare::is_changed(&local, path, entry, base) => {
+                note(path, PendingChange::Changed, size);
+            }
+            Some(_) => {}
         }
     }
     let mut gone: Vec<&String> = base.keys().collect();

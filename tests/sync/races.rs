@@ -1,0 +1,166 @@
+//! Somebody else changes a tree while a run is at work on it.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests touch the disk")]
+
+mod harness;
+
+use std::cell::Cell;
+use std::fs;
+use std::io;
+
+use harness::{Node, Pairing, Report, Side, Verdict, verdict};
+use homeport_sync::fs::{Gate, Op};
+
+/// Does something once, right before an operation on a path.
+struct Meddler<F: Fn()> {
+    op: Op,
+    path: &'static str,
+    deed: F,
+    done: Cell<bool>,
+}
+
+impl<F: Fn()> Gate for Meddler<F> {
+    fn pass(&self, op: Op, path: &str) -> io::Result<()> {
+        if op == self.op && path == self.path && !self.done.replace(true) {
+            (self.deed)();
+        }
+        Ok(())
+    }
+}
+
+#[track_caller]
+fn run_with(it: &Pairing, op: Op, path: &'static str, deed: impl Fn()) -> Report {
+    let gate = Meddler { op, path, deed, done: Cell::new(false) };
+    let report = it.run_through(&gate).unwrap();
+    assert!(gate.done.get(), "the moment never came");
+    report
+}
+
+fn is_skipped(report: &Report, path: &str) -> bool {
+    matches!(verdict(report, path), Some(Verdict::Skipped { .. }))
+}
+
+fn other(side: Side) -> Side {
+    if side == Side::Local { Side::Remote } else { Side::Local }
+}
+
+const BOTH: [Side; 2] = [Side::Local, Side::Remote];
+
+#[test]
+fn a_target_that_is_edited_meanwhile_is_not_replaced() {
+    for side in BOTH {
+        let it = Pairing::in_step(&[("f", "base")]);
+        it.write(side, "f", "new");
+        let report = run_with(&it, Op::Stage, "f", || it.write(other(side), "f", "newer"));
+        assert!(is_skipped(&report, "f"), "{side}");
+        assert_eq!(it.read(other(side), "f").as_deref(), Some("newer"), "{side}");
+        assert_eq!(it.tree(other(side)).len(), 1, "{side}");
+        it.run();
+        assert_eq!(it.conflicts().len(), 1, "{side}");
+    }
+}
+
+#[test]
+fn a_target_that_appears_meanwhile_is_not_replaced() {
+    for side in BOTH {
+        for op in [Op::Stage, Op::Rename] {
+            let it = Pairing::in_step(&[("rest", "x")]);
+            it.write(side, "f", "new");
+            let report = run_with(&it, op, "f", || it.write(other(side), "f", "newer"));
+            assert!(is_skipped(&report, "f"), "{side} {op:?}");
+            assert_eq!(it.read(other(side), "f").as_deref(), Some("newer"), "{side} {op:?}");
+            assert_eq!(it.tree(other(side)).len(), 2, "{side} {op:?}");
+        }
+    }
+}
+
+#[test]
+fn a_target_that_is_deleted_meanwhile_does_not_come_back_unseen() {
+    for side in BOTH {
+        let it = Pairing::in_step(&[("f", "base")]);
+        it.write(side, "f", "new");
+        let report = run_with(&it, Op::Stage, "f", || it.remove(other(side), "f"));
+        assert!(is_skipped(&report, "f"), "{side}");
+        it.run();
+        it.assert_equal();
+        assert_eq!(it.read(other(side), "f").as_deref(), Some("new"), "{side}");
+    }
+}
+
+#[test]
+fn a_source_that_is_edited_meanwhile_waits_for_the_next_run() {
+    for side in BOTH {
+        let it = Pairing::in_step(&[("f", "base")]);
+        it.write(side, "f", "new");
+        let report = run_with(&it, Op::Stage, "f", || it.write(side, "f", "wen"));
+        assert!(is_skipped(&report, "f"), "{side}");
+        assert_eq!(it.read(other(side), "f").as_deref(), Some("base"), "{side}");
+        assert_eq!(it.tree(other(side)).len(), 1, "{side}");
+        it.run();
+        it.assert_equal();
+        assert_eq!(it.read(other(side), "f").as_deref(), Some("wen"), "{side}");
+    }
+}
+
+#[test]
+fn a_folder_that_becomes_a_link_meanwhile_is_not_written_through() {
+    for side in BOTH {
+        for op in [Op::Stage, Op::Rename] {
+            let it = Pairing::in_step(&[("d/f", "base")]);
+            it.write(side, "d/f", "new");
+            run_with(&it, op, "d/f", || {
+                it.remove(other(side), "d");
+                it.link(other(side), "d", it.outside());
+            });
+            assert_eq!(fs::read_dir(it.outside()).unwrap().count(), 0, "{side} {op:?}");
+            assert_eq!(it.tree(other(side))["d"], Node::Link(it.outside()), "{side} {op:?}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_becomes_a_link_meanwhile_is_not_deleted_through() {
+    for side in BOTH {
+        let it = Pairing::in_step(&[("d/f", "base")]);
+        fs::write(it.outside().join("f"), "precious").unwrap();
+        it.remove(side, "d");
+        run_with(&it, Op::Unlink, "d/f", || {
+            it.remove(other(side), "d");
+            it.link(other(side), "d", it.outside());
+        });
+        assert_eq!(fs::read_to_string(it.outside().join("f")).unwrap(), "precious", "{side}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_filled_meanwhile_is_not_deleted() {
+    for side in BOTH {
+        let it = Pairing::in_step(&[("d/f", "base")]);
+        it.remove(side, "d");
+        let report = run_with(&it, Op::Folder, "d", || it.write(other(side), "d/new", "new"));
+        assert!(is_skipped(&report, "d"), "{side}");
+        it.run();
+        it.assert_equal();
+        assert_eq!(it.read(side, "d/new").as_deref(), Some("new"), "{side}");
+        it.assert_idle();
+    }
+}
+
+#[test]
+fn a_file_that_is_written_to_as_it_is_removed_is_in_the_recycle_area() {
+    for op in [Op::Stage, Op::Unlink] {
+        let it = Pairing::in_step(&[("f", "base")]);
+        it.remove(Side::Remote, "f");
+        run_with(&it, op, "f", || it.write(Side::Local, "f", "edited"));
+        let kept = it.read(Side::Local, "f").is_some() || it.recycle() == [b"edited"];
+        assert!(kept, "{op:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_written_to_as_it_is_replaced_is_in_the_recycle_area() {
+    let it = Pairing::in_step(&[("f", "base")]);
+    it.write(Side::Remote, "f", "new");
+    run_with(&it, Op::Rename, "f", || it.write(Side::Local, "f", "edited"));
+    assert_eq!(it.read(Side::Local, "f").as_deref(), Some("new"));
+    assert_eq!(it.recycle(), [b"edited"]);
+}

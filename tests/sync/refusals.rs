@@ -1,0 +1,279 @@
+//! What a run refuses or leaves alone: wrong roots, too many deletes, exclusions, screens, links
+//! that lead out of the tree, and journals that are not its own.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests touch the disk")]
+
+mod harness;
+
+use std::fs;
+use std::time::Duration;
+
+use harness::{Journal, MARKER, Node, Options, Pairing, Side, SyncError, Verdict, verdict};
+use homeport_sync::{Held, JournalError};
+
+fn two_files() -> Pairing {
+    Pairing::in_step(&[("d/f", "f"), ("g", "g")])
+}
+
+#[test]
+fn a_missing_share_changes_nothing() {
+    let it = two_files();
+    let before = it.tree(Side::Local);
+    fs::rename(&it.pair.remote, it.outside().join("moved")).unwrap();
+    let error = it.try_run(&it.options).unwrap_err();
+    assert!(matches!(error, SyncError::RootUnavailable { side: Side::Remote, .. }));
+    assert_eq!(it.tree(Side::Local), before);
+}
+
+#[test]
+fn an_emptied_root_is_no_deletion() {
+    for side in [Side::Local, Side::Remote] {
+        let it = two_files();
+        let other = if side == Side::Local { Side::Remote } else { Side::Local };
+        let before = it.tree(other);
+        fs::remove_dir_all(it.at(side, "")).unwrap();
+        fs::create_dir(it.at(side, "")).unwrap();
+        let error = it.try_run(&it.options).unwrap_err();
+        assert!(matches!(error, SyncError::RootChanged { side: s, .. } if s == side), "{side}");
+        assert_eq!(it.tree(other), before, "{side}");
+    }
+}
+
+#[test]
+fn a_share_without_a_mark_still_cannot_vanish() {
+    let it = Pairing::new();
+    it.write(Side::Remote, "f", "f");
+    let only_in = Options { sync_out: false, ..it.options.clone() };
+    it.try_run(&only_in).unwrap();
+    assert!(!fs::exists(it.at(Side::Remote, MARKER)).unwrap());
+    it.remove(Side::Remote, "f");
+    let error = it.try_run(&only_in).unwrap_err();
+    assert!(matches!(error, SyncError::RootChanged { side: Side::Remote, .. }));
+    assert_eq!(it.read(Side::Local, "f").as_deref(), Some("f"));
+}
+
+#[test]
+fn a_swapped_root_is_refused() {
+    let it = two_files();
+    let before = it.tree(Side::Local);
+    let stranger = Pairing::in_step(&[("strange", "x")]);
+    fs::rename(&it.pair.remote, it.outside().join("old")).unwrap();
+    fs::rename(&stranger.pair.remote, &it.pair.remote).unwrap();
+    let error = it.try_run(&it.options).unwrap_err();
+    assert!(matches!(error, SyncError::RootChanged { side: Side::Remote, .. }));
+    assert_eq!(it.tree(Side::Local), before);
+}
+
+#[test]
+fn a_local_root_that_is_gone_is_refused_and_not_made_again() {
+    for files in [&[("f", "f")][..], &[]] {
+        let it = Pairing::in_step(files);
+        it.run();
+        let before = it.tree(Side::Remote);
+        fs::remove_dir_all(&it.pair.local).unwrap();
+        let error = it.try_run(&it.options).unwrap_err();
+        assert!(matches!(error, SyncError::RootChanged { side: Side::Local, .. }), "{files:?}");
+        assert_eq!(it.tree(Side::Remote), before);
+        assert!(!fs::exists(&it.pair.local).unwrap(), "{files:?}");
+    }
+}
+
+#[test]
+fn the_local_root_is_made_on_first_use() {
+    let it = Pairing::new();
+    fs::remove_dir(&it.pair.local).unwrap();
+    it.write(Side::Remote, "f", "f");
+    it.run();
+    it.assert_equal();
+}
+
+#[test]
+fn adopting_a_root_merges_and_deletes_nothing() {
+    let it = two_files();
+    it.remove(Side::Remote, "g");
+    fs::remove_file(it.at(Side::Remote, MARKER)).unwrap();
+    it.write(Side::Remote, "new", "new");
+    let adopt = Options { adopt_root: true, ..it.options.clone() };
+    let counts = it.try_run(&adopt).unwrap().counts;
+    assert_eq!((counts.deleted_local, counts.deleted_remote), (0, 0));
+    it.assert_equal();
+    assert_eq!(it.tree(Side::Local).len(), 4);
+    it.assert_idle();
+}
+
+#[test]
+fn excluded_paths_stay_and_keep_their_folder() {
+    let mut it = two_files();
+    it.options.exclude = vec!["**/*.tmp".to_owned(), "cache".to_owned()];
+    it.write(Side::Local, "d/a.tmp", "here");
+    it.write(Side::Remote, "d/b.tmp", "there");
+    it.write(Side::Remote, "cache/deep/x", "there");
+    it.remove(Side::Local, "d/f");
+    it.run();
+    it.remove(Side::Remote, "d");
+    it.run();
+    let local: Vec<_> = it.tree(Side::Local).into_keys().collect();
+    let remote: Vec<_> = it.tree(Side::Remote).into_keys().collect();
+    assert_eq!(local, ["d", "d/a.tmp", "g"]);
+    assert_eq!(remote, ["cache", "cache/deep", "cache/deep/x", "g"]);
+}
+
+#[test]
+fn what_is_excluded_later_is_not_deleted() {
+    let mut it = two_files();
+    it.options.exclude = vec!["d".to_owned()];
+    it.remove(Side::Remote, "d");
+    it.run();
+    assert_eq!(it.read(Side::Local, "d/f").as_deref(), Some("f"));
+}
+
+#[test]
+fn screened_files_are_reported_and_never_copied() {
+    let mut it = two_files();
+    it.options.screens = vec!["*.MP3".to_owned()];
+    it.write(Side::Local, "d/song.mp3", "la");
+    it.write(Side::Remote, "Tune.Mp3", "la");
+    let report = it.run();
+    assert_eq!(report.counts.screened, 2);
+    assert_eq!(verdict(&report, "d/song.mp3"), Some(&Verdict::Screened));
+    assert_eq!(it.read(Side::Remote, "d/song.mp3"), None);
+    assert_eq!(it.read(Side::Local, "Tune.Mp3"), None);
+}
+
+fn thirty_files() -> Pairing {
+    let it = Pairing::new();
+    for n in 0..30 {
+        it.write(Side::Local, &format!("f{n}"), "x");
+    }
+    it.run();
+    it
+}
+
+fn remove_some(it: &Pairing, side: Side, count: u64) {
+    for n in 0..count {
+        it.remove(side, &format!("f{n}"));
+    }
+}
+
+#[test]
+fn the_brake_holds_deletes_and_nothing_else() {
+    let it = thirty_files();
+    remove_some(&it, Side::Remote, 20);
+    it.write(Side::Remote, "new", "new");
+    let report = it.run();
+    assert_eq!(report.held, Some(Held { deletes_local: 20, deletes_remote: 0 }));
+    assert_eq!(it.tree(Side::Local).len(), 31);
+    let release = Options { release_deletes: true, ..it.options.clone() };
+    assert_eq!(it.try_run(&release).unwrap().counts.deleted_local, 20);
+    it.assert_equal();
+}
+
+#[test]
+fn the_brake_has_an_absolute_limit() {
+    let mut it = thirty_files();
+    it.options.max_deletes = 3;
+    remove_some(&it, Side::Local, 4);
+    let report = it.run();
+    assert_eq!(report.held, Some(Held { deletes_local: 0, deletes_remote: 4 }));
+    it.options.max_deletes = 4;
+    assert_eq!(it.run().counts.deleted_remote, 4);
+}
+
+#[test]
+fn deletes_that_may_not_travel_do_not_pull_the_brake() {
+    let it = thirty_files();
+    remove_some(&it, Side::Local, 20);
+    it.remove(Side::Remote, "f25");
+    let only_in = Options { sync_out: false, ..it.options.clone() };
+    let report = it.try_run(&only_in).unwrap();
+    assert_eq!((report.held, report.counts.deleted_local), (None, 1));
+}
+
+#[test]
+fn a_folder_swapped_for_a_link_is_never_written_through() {
+    for side in [Side::Local, Side::Remote] {
+        let it = two_files();
+        let other = if side == Side::Local { Side::Remote } else { Side::Local };
+        it.remove(side, "d");
+        it.link(side, "d", it.outside());
+        it.write(other, "d/f", "edited");
+        it.write(other, "d/new", "new");
+        it.run();
+        it.run();
+        assert_eq!(fs::read_dir(it.outside()).unwrap().count(), 0, "{side}");
+        assert_eq!(it.tree(side)["d"], Node::Link(it.outside()), "{side}");
+        assert_eq!(it.read(other, "d/f").as_deref(), Some("edited"), "{side}");
+    }
+}
+
+#[test]
+fn a_link_to_outside_is_deleted_and_its_target_stays() {
+    let it = two_files();
+    fs::write(it.outside().join("precious"), "x").unwrap();
+    it.link(Side::Local, "out", it.outside());
+    it.run();
+    it.remove(Side::Local, "out");
+    it.run();
+    it.assert_equal();
+    assert_eq!(fs::read_dir(it.outside()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_journal_is_used_by_one_at_a_time() {
+    let it = two_files();
+    let _first = it.journal();
+    let second = Journal::open(&it.journal_path());
+    assert!(matches!(second, Err(JournalError::Busy { .. })));
+}
+
+#[test]
+fn a_journal_of_a_newer_version_is_refused() {
+    let it = two_files();
+    let database = rusqlite::Connection::open(it.journal_path()).unwrap();
+    database.pragma_update(None, "user_version", 1_000).unwrap();
+    drop(database);
+    let error = Journal::open(&it.journal_path()).unwrap_err();
+    assert!(matches!(error, JournalError::Newer { found: 1_000, .. }));
+}
+
+#[test]
+fn a_damaged_journal_is_refused() {
+    let it = two_files();
+    let path = it.journal_path();
+    for tail in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{tail}", path.display()));
+    }
+    fs::write(&path, "no database at all, but long enough to have a header").unwrap();
+    assert!(matches!(Journal::open(&path), Err(JournalError::Database { .. })));
+}
+
+#[test]
+fn the_journal_says_when_both_directions_last_ran() {
+    let it = two_files();
+    let last = it.journal().last_sync().unwrap();
+    let next = it.now() + Duration::from_secs(60);
+    it.run();
+    assert!(last < Some(next));
+    assert_eq!(it.journal().last_sync().unwrap(), Some(next));
+}
+
+#[test]
+fn the_recycle_area_is_swept_by_age() {
+    let it = two_files();
+    it.remove(Side::Remote, "g");
+    it.run();
+    let (journal, now) = (it.journal(), it.now());
+    assert_eq!(journal.recycle_sweep(now, Duration::from_secs(3_600)).unwrap(), 0);
+    assert_eq!(it.recycle().len(), 1);
+    let later = now + Duration::from_secs(7_200);
+    assert_eq!(journal.recycle_sweep(later, Duration::from_secs(3_600)).unwrap(), 1);
+    assert_eq!(it.recycle().len(), 0);
+}
+
+#[test]
+fn a_malformed_pattern_is_named() {
+    let mut it = two_files();
+    it.options.exclude = vec!["a[".to_owned()];
+    let error = it.try_run(&it.options).unwrap_err();
+    assert!(matches!(error, SyncError::Pattern(_)));
+    assert!(error.to_string().contains("a["));
+}
