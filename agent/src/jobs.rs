@@ -18,7 +18,7 @@ use crate::durable::make_private_dir;
 use crate::limits::{DEPTH_MAX, RECYCLE_KEEP};
 use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, ProfileExchange};
-use crate::redirect::{keep, same_directory};
+use crate::redirect::{forget_cache, same_directory};
 use crate::share::reach::{ReachError, reach};
 
 /// What an exchange came to, and how quickly the share answered.
@@ -277,7 +277,7 @@ fn remove_clean(job: &Exchange, folder: Folder, data: &Path, host: &str) -> io::
         }
         parent = path.parent();
     }
-    keep(data, folder, None).map_err(io::Error::other)?;
+    forget_cache(data, folder, &job.remote.unc).map_err(io::Error::other)?;
     Ok(Outcome::done("nothing of it is left on this computer"))
 }
 

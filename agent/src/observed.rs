@@ -31,6 +31,9 @@ pub struct Retained {
     pub sid: Option<String>,
     /// What the folder was before.
     pub before: Before,
+    /// Network folders whose caches were this folder's once and are still to be given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Unc>,
     /// How far the change has come; anything but `Applied` is finished by the next cycle.
     pub phase: Phase,
 }

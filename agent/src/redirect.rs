@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use homeport_policy::folder::Folder;
+use homeport_policy::unc::Unc;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::durable::{self, make_private_dir, sync_dir};
@@ -317,8 +318,9 @@ pub fn restore(step: &Restore, home: &Path, data: &Path) -> Result<Outcome, Redi
     }
     bring_home(step, &now)?;
     set_xdg(home, xdg.as_deref(), retained.before.xdg.as_deref())?;
-    if *leaves_cache {
-        let done = Retained { phase: Phase::Restored, ..retained.clone() };
+    if *leaves_cache || !retained.left.is_empty() {
+        let cached = *leaves_cache;
+        let done = Retained { phase: Phase::Restored, cached, ..retained.clone() };
         keep(data, *folder, Some(&done))?;
     } else {
         keep(data, *folder, None)?;
@@ -406,6 +408,20 @@ pub fn keep(data: &Path, folder: Folder, value: Option<&Retained>) -> Result<(),
         None => map.remove(&folder),
     };
     retained::write(data, &map).map_err(error)
+}
+
+/// Records that a cache is given up: the folder's own, after it came home, or one it left before.
+///
+/// # Errors
+/// [`RedirectError::Retained`].
+pub fn forget_cache(data: &Path, folder: Folder, unc: &Unc) -> Result<(), RedirectError> {
+    let Some(mut retained) = load(data, folder)? else { return Ok(()) };
+    retained.left.retain(|left| left != unc);
+    if retained.phase == Phase::Restored && retained.target == *unc {
+        retained.cached = false;
+    }
+    let done = retained.phase == Phase::Restored && !retained.cached && retained.left.is_empty();
+    keep(data, folder, if done { None } else { Some(&retained) })
 }
 
 fn read_xdg(home: &Path) -> Result<String, RedirectError> {

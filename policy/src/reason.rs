@@ -1,5 +1,7 @@
 //! Why a decision came out as it did: a closed list of reasons with stable codes.
 
+use std::sync::Arc;
+
 use serde::{Serialize, Serializer};
 
 use crate::layer::Origin;
@@ -40,7 +42,6 @@ reasons! {
     TargetCannotExpand "target-cannot-expand" "the target cannot be worked out for this user";
     RemovalLeave "removal-leave" "the policy that redirected it said: leave it there";
     RemovalRestore "removal-restore" "the policy that redirected it said: bring it home";
-    PrimaryNotRequired "primary-not-required" "policy does not ask for a primary computer";
     PrimaryRequired "primary-required" "policy allows it on primary computers only";
     PrimaryListed "primary-listed" "this is one of the user's primary computers";
     PrimaryNotListed "primary-not-listed" "this is not one of the user's primary computers";
@@ -64,7 +65,7 @@ reasons! {
     CacheRedirected "cache-redirected" "a redirected folder is available offline";
     CacheAssigned "cache-assigned" "policy assigns this folder";
     CacheSuspended "cache-suspended" "policy synchronises it at sign-in and sign-out only";
-    CacheNotWanted "cache-not-wanted" "policy does not make the redirected folder available offline";
+    CacheLeft "cache-left" "the folder is elsewhere now; what is left is its cache on this computer";
     AlwaysOffline "always-offline" "the latency threshold of 1ms means Always Offline";
     SlowLinkRule "slow-link-rule" "policy sets when this path is slow";
     SlowLinkDefault "slow-link-default" "by default a latency above 35ms is slow";
@@ -92,31 +93,31 @@ pub struct Because {
     pub reason: Reason,
     /// The line of policy that said so; `None` for defaults and plain facts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
+    pub origin: Option<Arc<Origin>>,
     /// What was found, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fact: Option<String>,
+    pub fact: Option<Arc<str>>,
 }
 
 impl Because {
     /// A reason that rests on nothing more.
-    pub fn plain(reason: Reason) -> Self {
+    pub const fn plain(reason: Reason) -> Self {
         Self { reason, origin: None, fact: None }
     }
 
     /// A reason that rests on a line of policy, or on a default.
-    pub fn policy(reason: Reason, origin: Option<&Origin>) -> Self {
+    pub fn policy(reason: Reason, origin: Option<&Arc<Origin>>) -> Self {
         Self { reason, origin: origin.cloned(), fact: None }
     }
 
     /// A reason that rests on a fact.
-    pub fn fact(reason: Reason, fact: impl Into<String>) -> Self {
+    pub fn fact(reason: Reason, fact: impl Into<Arc<str>>) -> Self {
         Self { reason, origin: None, fact: Some(fact.into()) }
     }
 
     /// Adds the fact to a reason.
     #[must_use]
-    pub fn with_fact(self, fact: impl Into<String>) -> Self {
+    pub fn with_fact(self, fact: impl Into<Arc<str>>) -> Self {
         Self { fact: Some(fact.into()), ..self }
     }
 }
@@ -134,6 +135,74 @@ impl std::fmt::Display for Because {
     }
 }
 
+/// The reasons of one decision; read as a slice.
+///
+/// Many decisions rest on the same reasons, so that these are shared where they can be.
+#[derive(Clone)]
+pub enum Reasons {
+    /// Reasons that rest on nothing but the code.
+    Fixed(&'static [Because]),
+    /// Reasons of this decision alone.
+    Own(Vec<Because>),
+    /// Reasons of several decisions.
+    Shared(Arc<[Because]>),
+}
+
+impl Reasons {
+    /// Adds a reason.
+    pub fn push(&mut self, because: Because) {
+        if let Self::Own(own) = self {
+            return own.push(because);
+        }
+        let mut own = self.to_vec();
+        own.push(because);
+        *self = Self::Own(own);
+    }
+}
+
+impl std::ops::Deref for Reasons {
+    type Target = [Because];
+    fn deref(&self) -> &[Because] {
+        match self {
+            Self::Fixed(fixed) => fixed,
+            Self::Own(own) => own,
+            Self::Shared(shared) => shared,
+        }
+    }
+}
+
+impl From<Vec<Because>> for Reasons {
+    fn from(own: Vec<Because>) -> Self {
+        Self::Own(own)
+    }
+}
+
+impl<'a> IntoIterator for &'a Reasons {
+    type Item = &'a Because;
+    type IntoIter = std::slice::Iter<'a, Because>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl PartialEq for Reasons {
+    fn eq(&self, other: &Self) -> bool {
+        self[..] == other[..]
+    }
+}
+
+impl std::fmt::Debug for Reasons {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+impl Serialize for Reasons {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self)
+    }
+}
+
 /// Something decided, and why. The reasons are in the order in which they were found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[must_use]
@@ -141,14 +210,14 @@ pub struct Decided<T> {
     /// What was decided.
     pub action: T,
     /// Why; never empty.
-    pub because: Vec<Because>,
+    pub because: Reasons,
 }
 
 impl<T> Decided<T> {
     /// Ties a decision to its reasons; `last` is the one that settled it.
     pub fn new(action: T, mut because: Vec<Because>, last: Because) -> Self {
         because.push(last);
-        Self { action, because }
+        Self { action, because: because.into() }
     }
 }
 

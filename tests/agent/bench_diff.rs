@@ -34,7 +34,8 @@ fn directory(users: usize, computers: usize) -> String {
         };
         let _ = writeln!(
             out,
-            "dn: CN=G{group},OU=Groups,{base}\nobjectClass: group\nsAMAccountName: G{group}\n{member_of}"
+            "dn: CN=G{group},OU=Groups,{base}\nobjectClass: group\nsAMAccountName: G{group}\n\
+             {member_of}"
         );
     }
     for computer in 0..computers {
@@ -86,7 +87,8 @@ fn policy(directory: &Path, changed: bool) {
 fn peak_mib() -> f64 {
     let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: f64 = line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0.0);
+    let kib: f64 =
+        line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0.0);
     kib / 1024.0
 }
 
@@ -124,8 +126,17 @@ fn measured(root: &Path) -> ExitCode {
     let found = rehearse(&set("old"), &set("new"), &snapshot, Os::Windows, false);
     let seconds = start.elapsed().as_secs_f64();
     let mib = peak_mib();
-    println!("{} pairs, {} change; {} kinds of computers", found.pairs, found.pairs_changed, found.kinds.len());
+    println!(
+        "{} pairs, {} change; {} kinds of computers",
+        found.pairs,
+        found.pairs_changed,
+        found.kinds.len()
+    );
     println!("policy diff: {seconds:.2} s (load {loaded:.2} s; target {TARGET_SECONDS} s)");
     println!("peak memory: {mib:.0} MiB (target {TARGET_MIB} MiB)");
-    if seconds <= TARGET_SECONDS && mib <= TARGET_MIB { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if seconds <= TARGET_SECONDS && mib <= TARGET_MIB {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

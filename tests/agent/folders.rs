@@ -193,6 +193,32 @@ fn a_new_target_takes_the_contents_along() {
     assert_eq!(world.read(&format!("{HOME}/Thesis.odt")).as_deref(), Some("one"));
     assert_eq!(world.read("server/home/moved/alice/Thesis.odt").as_deref(), Some("one"));
     assert_eq!(world.read(&format!("{SHARE}/Thesis.odt")).as_deref(), Some("one"));
+    let cache = "homes/alice/.local/share/homeport/cache/files/home";
+    assert!(world.path(&format!("{cache}/moved")).exists());
+    assert!(!world.path(&format!("{cache}/alice")).exists(), "the old cache is given up");
+}
+
+#[test]
+fn where_offline_files_are_off_the_folder_is_the_share_itself() {
+    let world = with_thesis();
+    let policy = format!("{STAFF}\n[computer.offline-files]\nenabled = false\n");
+    world.write("policy.d/staff.toml", &policy);
+    world.ok(&["logon", "alice"]);
+    assert_eq!(fs::read_link(world.path(HOME)).unwrap(), world.path(SHARE));
+    assert_eq!(world.read(&format!("{SHARE}/Thesis.odt")).as_deref(), Some("one"));
+    assert!(!world.path("homes/alice/.local/share/homeport/cache").exists());
+}
+
+#[test]
+fn a_cache_that_is_switched_off_is_given_up_with_nothing_lost() {
+    let world = signed_in();
+    world.write(&format!("{HOME}/Thesis.odt"), "two, only here");
+    let policy = format!("{STAFF}\n[computer.offline-files]\nenabled = false\n");
+    world.write("policy.d/staff.toml", &policy.replace("version = 1", "version = 2"));
+    world.ok(&["apply", "alice"]);
+    assert_eq!(fs::read_link(world.path(HOME)).unwrap(), world.path(SHARE));
+    assert_eq!(world.read(&format!("{SHARE}/Thesis.odt")).as_deref(), Some("two, only here"));
+    assert!(!world.path("homes/alice/.local/share/homeport/cache/files").exists());
 }
 
 #[test]

@@ -36,11 +36,8 @@ use serde::Deserialize;
 const STORIES_MIN: usize = 30;
 
 /// Reasons that no story can tell, and why not.
-const UNTOLD: [(Reason, &str); 3] = [
-    (Reason::TargetMissing, "the parser rejects every file that could lead to it"),
-    (Reason::PrimaryNotRequired, "nothing gives it: a check that is not asked for is not told"),
-    (Reason::CacheNotWanted, "nothing gives it: a folder without a cache has no line of its own"),
-];
+const UNTOLD: [(Reason, &str); 1] =
+    [(Reason::TargetMissing, "the parser rejects every file that could lead to it")];
 
 /// `story.toml`: what is asked, and the world it is asked in.
 #[derive(Deserialize)]
@@ -269,6 +266,7 @@ impl Earlier {
             false => locate(mounts, &self.target).expect("a share that is mapped").path,
         };
         Retained {
+            left: Vec::new(),
             target: self.target.clone(),
             place,
             cached: self.available_offline,

@@ -320,7 +320,10 @@ impl Plan {
     }
 
     fn not_now(&mut self, about: impl ToString, why: impl Into<String>) {
-        self.not_now.push(NotNow { about: about.to_string(), why: why.into() });
+        let not_now = NotNow { about: about.to_string(), why: why.into() };
+        if !self.not_now.contains(&not_now) {
+            self.not_now.push(not_now);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use homeport_policy::decide::{FolderAction, FolderDecision, OnRemoval, Redirection};
 use homeport_policy::folder::Folder;
 use homeport_policy::reason::{Because, Reason};
+use homeport_policy::unc::Unc;
 
 use crate::observed::{Before, Observed, Phase, Place, Retained};
 use crate::plan::mounts::locate;
@@ -33,36 +34,74 @@ pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
 /// Caches go after every folder is home, because one folder's cache may hold another's
 /// (Pictures that follow Documents).
 fn drop_caches(ground: &Ground<'_>, plan: &mut Plan) {
-    let homecoming = |folder: Folder| {
-        plan.steps
-            .iter()
-            .any(|step| matches!(&step.what, What::Restore(restore) if restore.folder == folder))
-    };
-    let mut drops = Vec::new();
-    for (folder, retained) in &ground.observed.retained {
-        let is_left = retained.phase == Phase::Restored;
-        if !(is_left || homecoming(*folder)) || !has_own_cache(ground.observed, *folder) {
-            continue;
+    for (folder, unc, because) in leaving(ground, plan) {
+        if let Err(why) = sync::automatic(ground, ground.connections.get(&unc)) {
+            plan.not_now(&unc, format!("its cache stays for now: {why}"));
+        } else if let Some(other) = inhabitant(ground, plan, folder, &unc) {
+            plan.not_now(&unc, format!("its cache stays: {other} lies in it"));
+        } else {
+            match sync::exchange(ground, &unc, false, true) {
+                Ok(exchange) => plan.push(What::DropCache { folder, exchange }, &because),
+                Err(error) => plan.cannot(&unc, error.to_string(), error.hint(), &because),
+            }
         }
-        let inhabited = ground.observed.retained.iter().find(|(other, inner)| {
-            *other != folder
-                && inner.phase != Phase::Restored
-                && !homecoming(**other)
-                && inner.target.below(&retained.target).is_some()
-        });
-        let arriving = plan.steps.iter().any(|step| match &step.what {
-            What::Redirect(redirect) => redirect.retain.target.below(&retained.target).is_some(),
+    }
+}
+
+/// Caches that nobody needs after this plan: of folders that come home, or came home before, and of
+/// targets that a folder has left.
+fn leaving(ground: &Ground<'_>, plan: &Plan) -> Vec<(Folder, Unc, Vec<Because>)> {
+    let mut found = Vec::new();
+    for (folder, retained) in &ground.observed.retained {
+        let reason = |unc: &Unc| vec![Because::fact(Reason::CacheLeft, unc.as_str())];
+        let step = plan.steps.iter().find(|step| match &step.what {
+            What::Restore(restore) => restore.folder == *folder,
+            What::Redirect(redirect) => {
+                redirect.folder == *folder && redirect.retain.left.contains(&retained.target)
+            }
             _ => false,
         });
-        drops.push((*folder, retained, inhabited.map(|(other, _)| *other), arriving));
-    }
-    for (folder, retained, inhabited, arriving) in drops {
-        if let Some(other) = inhabited {
-            plan.not_now(&retained.target, format!("its cache stays: {other} lies in it"));
-        } else if !arriving {
-            drop_cache(ground, folder, retained, plan);
+        let own = has_own_cache(ground.observed, *folder);
+        match step {
+            Some(step) if own => {
+                found.push((*folder, retained.target.clone(), step.because.clone()));
+            }
+            None if own && retained.phase == Phase::Restored => {
+                found.push((*folder, retained.target.clone(), reason(&retained.target)));
+            }
+            _ => {}
         }
+        let left = retained.left.iter().map(|unc| (*folder, unc.clone(), reason(unc)));
+        found.extend(left);
     }
+    found
+}
+
+/// A folder that still lies in a cache, or that this plan puts there.
+fn inhabitant(ground: &Ground<'_>, plan: &Plan, owner: Folder, unc: &Unc) -> Option<Folder> {
+    let moves = |folder: Folder| {
+        plan.steps.iter().any(|step| match &step.what {
+            What::Restore(restore) => restore.folder == folder,
+            What::Redirect(redirect) => redirect.folder == folder,
+            _ => false,
+        })
+    };
+    let stays = ground.observed.retained.iter().find(|(folder, retained)| {
+        (**folder != owner || retained.target != *unc || !retained.cached)
+            && retained.cached
+            && retained.phase != Phase::Restored
+            && !moves(**folder)
+            && retained.target.below(unc).is_some()
+    });
+    let arrives = plan.steps.iter().find_map(|step| match &step.what {
+        What::Redirect(redirect)
+            if redirect.retain.cached && redirect.retain.target.below(unc).is_some() =>
+        {
+            Some(redirect.folder)
+        }
+        _ => None,
+    });
+    stays.map(|(folder, _)| *folder).or(arrives)
 }
 
 /// Whether a folder's cache is a cache of its own, and not a part of another folder's.
@@ -75,19 +114,6 @@ fn has_own_cache(observed: &Observed, folder: Folder) -> bool {
             && retained.target.below(&outer.target).is_some()
     });
     retained.cached && !inside
-}
-
-/// The folder is home; its cache goes as soon as everything of it is on the share.
-fn drop_cache(ground: &Ground<'_>, folder: Folder, retained: &Retained, plan: &mut Plan) {
-    let because =
-        [Because::fact(Reason::RemovalRestore, format!("retained from {}", retained.policy))];
-    match sync::exchange(ground, &retained.target, false, true) {
-        Ok(exchange) => plan.push(What::DropCache { folder, exchange }, &because),
-        Err(error) => {
-            let (why, hint) = (error.to_string(), error.hint());
-            plan.cannot(&retained.target, why, hint, &because);
-        }
-    }
 }
 
 struct OneFolder<'a> {
@@ -126,9 +152,13 @@ impl OneFolder<'_> {
         // (an interrupted run) and everything else means that there is only the home to look at.
         let earlier = retained.filter(|retained| {
             matches!(&expects, Place::Link(to) if *to == retained.place)
-                && retained.place != retain.place
+                && retained.target != retain.target
         });
         let from = earlier.map_or_else(|| link.clone(), |retained| retained.place.clone());
+        // What is only on the old share, or only in the old cache, is brought together first.
+        if let Some(old) = retained.filter(|old| retain.left.contains(&old.target)) {
+            self.exchange_first(&old.target, self.because, plan);
+        }
         let expects_retained = retained.cloned();
         let folder = self.folder;
         let step = Redirect { folder, link, expects, from, expects_retained, retain, remote, xdg };
@@ -142,7 +172,10 @@ impl OneFolder<'_> {
         remote: &Remote,
     ) -> Retained {
         let paths = self.ground.paths;
-        let place = match wanted.available_offline {
+        // Wanted offline and kept offline are two things: offline files may be off altogether.
+        let caches = &self.ground.decision.caches;
+        let cached = caches.iter().any(|cache| wanted.target.below(&cache.action.path).is_some());
+        let place = match cached {
             true => paths.cache_place(&wanted.target),
             false => remote.path.clone(),
         };
@@ -151,7 +184,8 @@ impl OneFolder<'_> {
         Retained {
             target: wanted.target.clone(),
             place,
-            cached: wanted.available_offline,
+            cached,
+            left: self.left(wanted, cached, retained),
             on_removal: wanted.on_removal,
             move_contents: wanted.move_contents,
             policy: wanted.policy.object.to_string(),
@@ -161,6 +195,19 @@ impl OneFolder<'_> {
             before: retained.map_or(fresh, |retained| retained.before.clone()),
             phase: Phase::Applied,
         }
+    }
+
+    /// Caches to be given up once the folder is where it should be.
+    fn left(&self, wanted: &Redirection, cached: bool, retained: Option<&Retained>) -> Vec<Unc> {
+        let Some(retained) = retained else { return Vec::new() };
+        let mut left = retained.left.clone();
+        let leaves = retained.target != wanted.target || !cached;
+        if retained.cached && leaves && has_own_cache(self.ground.observed, self.folder) {
+            left.push(retained.target.clone());
+        }
+        left.retain(|unc| !cached || *unc != wanted.target);
+        left.dedup();
+        left
     }
 
     fn retain_options(&self, retained: &Retained, retain: Retained, plan: &mut Plan) {
@@ -199,15 +246,25 @@ impl OneFolder<'_> {
         }
     }
 
+    /// Exchanges a cache before its folder leaves it, where that may be done now.
+    fn exchange_first(&self, unc: &Unc, because: &[Because], plan: &mut Plan) {
+        match sync::automatic(self.ground, self.ground.connections.get(unc)) {
+            Err(why) => plan.not_now(unc, why),
+            Ok(()) => {
+                if let Ok(exchange) = sync::exchange(self.ground, unc, true, true) {
+                    plan.push(What::Sync(exchange), because);
+                }
+            }
+        }
+    }
+
     fn restore(&self, retained: &Retained, copy_contents: bool, more: &[Because], plan: &mut Plan) {
         let Some(link) = self.ground.paths.local_place(self.folder) else { return };
         let because = [self.because, more].concat();
         let expects = place_of(self.ground.observed, self.folder);
         let leaves_cache = has_own_cache(self.ground.observed, self.folder);
-        if leaves_cache
-            && let Ok(exchange) = sync::exchange(self.ground, &retained.target, true, true)
-        {
-            plan.push(What::Sync(exchange), &because);
+        if leaves_cache {
+            self.exchange_first(&retained.target, &because, plan);
         }
         let xdg = self.folder.xdg_variable().map(str::to_owned);
         let (folder, retained) = (self.folder, retained.clone());

@@ -5,7 +5,7 @@ use homeport_policy::facts::Os;
 use homeport_policy::folder::FOLDERS;
 
 use crate::plan::mounts::locate;
-use crate::plan::{DATA_DIR, Exchange, Ground, Plan, ProfileExchange, What};
+use crate::plan::{DATA_DIR, Exchange, Ground, Plan, ProfileExchange, What, sync};
 
 /// What never roams on Windows (windows-semantics 4.4).
 const BUILT_IN_WINDOWS: &[&str] =
@@ -39,6 +39,9 @@ fn exchange(ground: &Ground<'_>, plan: &mut Plan, sync_in: bool) {
     let because = &decided.because;
     if !sync_in && !roaming.upload {
         return plan.not_now("profile", "policy does not let changes go up");
+    }
+    if let Err(why) = sync::automatic(ground, None) {
+        return plan.not_now("profile", why);
     }
     let mut remote = match locate(ground.mounts, &roaming.path) {
         Ok(remote) => remote,

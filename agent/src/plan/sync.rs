@@ -17,6 +17,8 @@ struct Scope {
     suspended: bool,
     /// Whether its folder was made by policy and may be made on the share.
     create: bool,
+    /// Whether a folder is redirected into it, or policy assigns it.
+    is_lived_in: bool,
 }
 
 pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
@@ -26,6 +28,9 @@ pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
             continue;
         }
         let arrives = arrives(plan, &scope.unc);
+        if !arrives && !scope.is_lived_in {
+            continue; // its folder was not redirected, and the redirection says why
+        }
         match directions(ground, &scope, arrives) {
             Err(why) => plan.not_now(&scope.unc, why),
             Ok((false, false)) => {}
@@ -49,9 +54,16 @@ fn scopes(ground: &Ground<'_>) -> Vec<Scope> {
     let mut scopes: Vec<Scope> = Vec::new();
     for cache in &ground.decision.caches {
         let create = matches!(cache.action.kind, homeport_policy::decide::CacheKind::Redirected(_));
+        let lives_there = |retained: &Retained| {
+            retained.phase == Phase::Applied
+                && retained.cached
+                && retained.target.below(&cache.action.path).is_some()
+        };
+        let is_lived_in = !create || ground.observed.retained.values().any(lives_there);
         scopes.push(Scope {
+            is_lived_in,
             unc: cache.action.path.clone(),
-            because: cache.because.clone(),
+            because: cache.because.to_vec(),
             suspended: cache.action.suspended,
             create,
         });
@@ -62,7 +74,8 @@ fn scopes(ground: &Ground<'_>) -> Vec<Scope> {
             let fact = format!("retained from {}", retained.policy);
             let because = vec![Because::fact(Reason::CacheRedirected, fact)];
             let unc = retained.target.clone();
-            scopes.push(Scope { unc, because, suspended: false, create: false });
+            let is_lived_in = true;
+            scopes.push(Scope { unc, because, suspended: false, create: false, is_lived_in });
         }
     }
     scopes
@@ -70,7 +83,7 @@ fn scopes(ground: &Ground<'_>) -> Vec<Scope> {
 
 fn leaves(plan: &Plan, unc: &Unc) -> bool {
     plan.steps.iter().any(|step| match &step.what {
-        What::DropCache { exchange, .. } => exchange.remote.unc == *unc,
+        What::DropCache { exchange, .. } | What::Sync(exchange) => exchange.remote.unc == *unc,
         _ => false,
     })
 }
@@ -87,8 +100,16 @@ fn directions(ground: &Ground<'_>, scope: &Scope, arrives: bool) -> Result<(bool
     let state = ground.connections.get(&scope.unc);
     let both = Ok((true, true));
     match ground.occasion {
-        Occasion::Manual => both,
-        Occasion::Refresh => Ok((arrives, arrives)),
+        Occasion::Manual => match state.map(State::manual_sync_allowed) {
+            Some(Allowed::No(why)) => Err(why.text().to_owned()),
+            _ => both,
+        },
+        Occasion::Refresh => {
+            if arrives {
+                automatic(ground, state)?;
+            }
+            Ok((arrives, arrives))
+        }
         Occasion::Logon | Occasion::Logoff => {
             let at_logon = ground.occasion == Occasion::Logon;
             let extent = if at_logon { ground.rules.at_logon } else { ground.rules.at_logoff };
@@ -113,7 +134,7 @@ fn directions(ground: &Ground<'_>, scope: &Scope, arrives: bool) -> Result<(bool
 }
 
 /// What nobody asked for by hand stops while the network costs, or while a person works offline.
-fn automatic(ground: &Ground<'_>, state: Option<&State>) -> Result<(), String> {
+pub(super) fn automatic(ground: &Ground<'_>, state: Option<&State>) -> Result<(), String> {
     if let Some(why) = costed(ground) {
         return Err(why);
     }
