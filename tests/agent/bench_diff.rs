@@ -52,7 +52,8 @@ fn directory(users: usize, computers: usize) -> String {
             out,
             "dn: CN=User {user},OU=U{unit},OU=Staff,{base}\nobjectClass: user\n\
              sAMAccountName: user{user}\nmail: user{user}@corp.test\ndepartment: D{unit}\n\
-             homeDirectory: \\\\files\\home\\user{user}\nprofilePath: \\\\files\\profiles\\user{user}\n\
+             homeDirectory: \\\\files\\home\\user{user}\n\
+             profilePath: \\\\files\\profiles\\user{user}\n\
              msDS-PrimaryComputer: CN=PC-{first},OU=U{},OU=Staff,{base}\n\
              msDS-PrimaryComputer: CN=PC-{second},OU=U{},OU=Staff,{base}\n",
             first % 40,
