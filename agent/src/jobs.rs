@@ -18,7 +18,7 @@ use crate::durable::make_private_dir;
 use crate::limits::{DEPTH_MAX, RECYCLE_KEEP};
 use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, ProfileExchange};
-use crate::redirect::{forget_cache, same_directory};
+use crate::redirect::forget_cache;
 use crate::share::reach::{ReachError, reach};
 
 /// What an exchange came to, and how quickly the share answered.
@@ -34,10 +34,6 @@ pub fn exchange(job: &Exchange, host: &str, now: SystemTime) -> Exchanged {
 
 fn run(job: &Exchange, host: &str, now: SystemTime) -> Result<(Report, Duration), Outcome> {
     let latency = probe(job)?;
-    if same_directory(&job.local, &job.remote.path) {
-        let why = format!("{} and its share are the same directory", job.local.display());
-        return Err(Outcome::refused(why, "correct the [[mount]] of the share"));
-    }
     let (pair, mut journal) = open(job)?;
     let options = options(job, host);
     let mut progress = |item: &ItemResult| {
@@ -84,6 +80,9 @@ fn failed(error: &SyncError) -> Outcome {
     match error {
         SyncError::RootUnavailable { .. } => {
             Outcome::Failed { why: chain(error), unreachable: true }
+        }
+        SyncError::Overlap { .. } => {
+            Outcome::refused(chain(error), "correct the [[mount]] of the share")
         }
         SyncError::RootChanged { .. } => Outcome::refused(
             chain(error),

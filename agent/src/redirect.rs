@@ -5,7 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "edge: moves a user's folders")]
 
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use homeport_policy::folder::Folder;
@@ -448,12 +448,4 @@ fn set_xdg(home: &Path, variable: Option<&str>, value: Option<&str>) -> Result<(
     }
     let path = home.join(xdg::FILE);
     durable::replace(&path, changed.as_bytes()).map_err(io_error("write", &path))
-}
-
-/// Whether two paths are one directory; used before a profile is exchanged with itself.
-pub fn same_directory(a: &Path, b: &Path) -> bool {
-    match (std::fs::metadata(a), std::fs::metadata(b)) {
-        (Ok(a), Ok(b)) => a.dev() == b.dev() && a.ino() == b.ino(),
-        _ => false,
-    }
 }

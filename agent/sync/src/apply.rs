@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crate::compare::{Compared, is_racy, replaces_folder};
-use crate::copy::{Carry, Stop, Throttle, remove};
+use crate::copy::{Carry, Leave, Stop, Throttle, beside, remove};
 use crate::engine::{Planned, Resolver, SyncError, is_full};
 use crate::fs::{Gate, Op, Root};
 use crate::item::{Base, Content, Entry, Kind, Stamp};
 use crate::journal::{Journal, JournalError, Record};
 use crate::reconcile::{Action, Clash};
+use crate::recycle::shortened;
 use crate::report::{
     Conflict, ConflictKind, Did, Flow, ItemResult, Meta, Options, Report, Resolve, Verdict,
 };
@@ -18,8 +19,6 @@ use crate::report::{
 const BRAKE_ITEMS_MIN: usize = 20;
 /// Longest name that file systems take.
 const NAME_BYTES_MAX: usize = 255;
-/// How much of its old name a version in the recycle area keeps.
-const LEAF_BYTES_MAX: usize = 200;
 /// How much of this computer's name stands in the names of conflict copies.
 const HOST_BYTES_MAX: usize = 64;
 
@@ -88,6 +87,8 @@ impl<'a, 'g> Applier<'a, 'g> {
     /// Only when the journal fails; the rest is in the report.
     pub fn run(&mut self, plan: Vec<Planned>) -> Result<(), SyncError> {
         self.open_conflicts = self.journal.conflicts()?.into_iter().map(|c| c.path).collect();
+        let undecided = self.open_conflicts.iter().filter(|path| self.is_undecided(path, &plan));
+        self.seen_conflicts = undecided.cloned().collect();
         let hold = self.brake(&plan);
         let mut late = Vec::new();
         for planned in &plan {
@@ -135,6 +136,16 @@ impl<'a, 'g> Applier<'a, 'g> {
         }
         self.report.counts.conflicts_open = self.journal.conflicts()?.len() as u64;
         Ok(self.report)
+    }
+
+    /// Whether a path that is known somewhere is missing from the plan: it could not be read, and
+    /// may be the conflict that it was.
+    fn is_undecided(&self, path: &str, plan: &[Planned]) -> bool {
+        let Compared { here, there, base, .. } = self.sides;
+        let known = here.entries.contains_key(path)
+            || there.entries.contains_key(path)
+            || base.contains_key(path);
+        known && plan.binary_search_by(|planned| planned.path.as_str().cmp(path)).is_err()
     }
 
     /// Whether so much would be deleted that a person should look first.
@@ -217,7 +228,11 @@ impl<'a, 'g> Applier<'a, 'g> {
             Kind::Link => Content::Link(here.link.clone().unwrap_or_default()),
             Kind::File => match crate::copy::hash(self.sides.local, path, here.stamp) {
                 Ok(hash) => Content::File(hash),
-                Err(_) => return, // it changed just now; the next run looks again
+                Err(_) => {
+                    // It changed just now; the next run looks again, and may find a conflict.
+                    self.seen_conflicts.insert(path.to_owned());
+                    return;
+                }
             },
         };
         self.record(path, content, here.stamp, there.stamp);
@@ -238,25 +253,47 @@ impl<'a, 'g> Applier<'a, 'g> {
         format!("{}{}-{}", crate::fs::TEMP_PREFIX, self.temp_id, self.count)
     }
 
-    /// A name in the recycle area: when, which, and what it was called.
-    fn recycle(&mut self, path: &str, side: &str) -> Result<PathBuf, Stop> {
-        self.count += 1;
-        let area = self.journal.recycle();
-        let area = area.map_err(|error| Stop::Io("make the recycle area for", error))?;
-        let seconds = self.now_ns / 1_000_000_000;
-        let leaf = shortened(path.rsplit('/').next().unwrap_or(path), LEAF_BYTES_MAX);
-        let id = &crate::roots::fresh_id(path)[..8];
-        Ok(area.join(format!("{seconds}-{id}-{side}-{leaf}")))
+    /// What is asked of a version before it goes. Here a stamp shows every change, and each version
+    /// is kept. On the share one is read once more, because a size and a time do not show
+    /// everything; it is kept if somebody wrote it since both sides agreed.
+    fn leave(&self, path: &str, target: &Entry, here: bool, loser: bool) -> Result<Leave, Stop> {
+        let keep = || {
+            let side = if here { "here" } else { "there" };
+            let place = self.journal.recycle().place(path, side, self.now_ns);
+            place.map_err(|error| Stop::Io("make room in the recycle area for", error))
+        };
+        if target.kind == Kind::Dir {
+            return Ok(Leave::default());
+        }
+        let base = self.sides.base.get(path).filter(|_| !here && !loser);
+        match base.map(|base| (&base.content, target.kind, base.there == target.stamp)) {
+            Some((Content::File(known), Kind::File, as_recorded)) => {
+                let keep = if as_recorded { None } else { Some(keep()?) };
+                Ok(Leave { proof: Some(*known), keep })
+            }
+            // Its text is its content, and each look compares that.
+            Some((Content::Link(_), Kind::Link, true)) => Ok(Leave::default()),
+            _ => Ok(Leave { proof: None, keep: Some(keep()?) }),
+        }
     }
 
-    fn copy(&mut self, path: &str, did: Did, keep_loser: bool) {
-        let result = self.try_copy(path, did, keep_loser);
+    /// What became of an item.
+    fn told(&mut self, path: &str, did: Did, result: Result<(), Stop>) {
+        if let (Err(Stop::Hidden), Some(base)) = (&result, self.sides.base.get(path)) {
+            // No stamp is so old that it proves anything then: the next run reads the file.
+            let doubted = Base { recorded_ns: i64::MIN, ..base.clone() };
+            self.records.push(Record::Item(path.to_owned(), doubted));
+        }
         let result = result.map_or_else(|stop| stop.verdict(path), |()| Verdict::Done);
         self.note(path, did, result);
     }
 
-    /// `keep_loser`: the version that is replaced is one that somebody made; it goes to the recycle
-    /// area. What is replaced here always does.
+    fn copy(&mut self, path: &str, did: Did, keep_loser: bool) {
+        let result = self.try_copy(path, did, keep_loser);
+        self.told(path, did, result);
+    }
+
+    /// `keep_loser`: the version that is replaced lost a conflict, and is kept whatever it holds.
     fn try_copy(&mut self, path: &str, did: Did, keep_loser: bool) -> Result<(), Stop> {
         let sides = self.sides;
         let (here, there) = self.entries(path);
@@ -265,22 +302,19 @@ impl<'a, 'g> Applier<'a, 'g> {
             _ => (sides.local, sides.remote, here, there),
         };
         let Some(source) = source else { return Err(Stop::Changed("it went away")) };
-        let keep = match (target, keep_loser || to.is_local()) {
-            (Some(_), true) => {
-                let side = if to.is_local() { "here" } else { "there" };
-                Some(self.recycle(path, side)?)
-            }
-            _ => None,
+        let leave = match target {
+            Some(target) => self.leave(path, target, to.is_local(), keep_loser)?,
+            None => Leave::default(),
         };
         self.make_parents(from, to, path)?;
         let folder_in_the_way =
             target.is_some_and(|target| target.kind == Kind::Dir && source.kind != Kind::Dir);
         if folder_in_the_way {
-            remove(to, path, target.unwrap_or(source), None)?;
+            remove(to, path, target.unwrap_or(source), &leave)?;
         }
         let target = target.filter(|_| !folder_in_the_way);
         let temp = self.temp();
-        let carry = Carry { from, to, path, source, target, keep, temp: &temp };
+        let carry = Carry { from, to, path, source, target, leave, temp: &temp };
         let (content, stamp, bytes) = carry.run(&mut self.throttle)?;
         match did {
             Did::Download => {
@@ -311,8 +345,7 @@ impl<'a, 'g> Applier<'a, 'g> {
 
     fn delete(&mut self, path: &str, did: Did) {
         let result = self.try_delete(path, did);
-        let result = result.map_or_else(|stop| stop.verdict(path), |()| Verdict::Done);
-        self.note(path, did, result);
+        self.told(path, did, result);
     }
 
     fn try_delete(&mut self, path: &str, did: Did) -> Result<(), Stop> {
@@ -328,11 +361,8 @@ impl<'a, 'g> Applier<'a, 'g> {
         if entry.kind == Kind::Dir && tree.keepers.iter().any(holds) {
             return Err(Stop::Changed("it holds something that is left alone"));
         }
-        let keep = match did {
-            Did::DeleteLocal if entry.kind != Kind::Dir => Some(self.recycle(path, "here")?),
-            _ => None,
-        };
-        remove(root, path, entry, keep)?;
+        let leave = self.leave(path, entry, root.is_local(), false)?;
+        remove(root, path, entry, &leave)?;
         self.records.push(Record::Forget(path.to_owned()));
         Ok(())
     }
@@ -437,17 +467,6 @@ impl<'a, 'g> Applier<'a, 'g> {
         self.records.clear();
         Ok(())
     }
-}
-
-/// The start of a name, cut between characters.
-fn shortened(name: &str, bytes_max: usize) -> &str {
-    let ends = name.char_indices().map(|(at, char)| at + char.len_utf8());
-    &name[..ends.take_while(|end| *end <= bytes_max).last().unwrap_or(0)]
-}
-
-/// Another name in the folder of a path.
-fn beside(path: &str, name: &str) -> String {
-    path.rsplit_once('/').map_or(name.to_owned(), |(folder, _)| format!("{folder}/{name}"))
 }
 
 fn is_delete(action: Action) -> bool {

@@ -82,7 +82,7 @@ pub fn compare(sides: &Compared<'_, '_>, report: &mut Report) -> Vec<Planned> {
 }
 
 /// Whether a path or a folder above it is in a set.
-fn lies_in(set: &HashSet<&str>, path: &str) -> bool {
+pub fn lies_in(set: &HashSet<&str>, path: &str) -> bool {
     if set.is_empty() {
         return false;
     }

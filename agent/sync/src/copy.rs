@@ -17,6 +17,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 pub enum Stop {
     /// The world is not as the scan saw it; the next run looks again.
     Changed(&'static str),
+    /// As [`Stop::Changed`], and neither size nor time shows it: the journal must doubt them.
+    Hidden,
     /// An operation failed.
     Io(&'static str, io::Error),
 }
@@ -26,6 +28,10 @@ impl Stop {
     pub fn verdict(&self, path: &str) -> Verdict {
         match self {
             Self::Changed(reason) => Verdict::Skipped { reason: (*reason).to_owned() },
+            Self::Hidden => {
+                let reason = "it changed on the share, and its size and time do not show it";
+                Verdict::Skipped { reason: reason.to_owned() }
+            }
             Self::Io(what, error) => failure(what, path, error),
         }
     }
@@ -76,6 +82,15 @@ pub fn hash(root: &Root<'_>, path: &str, expected: Stamp) -> Result<Hash, Stop> 
     Ok(*hasher.finalize().as_bytes())
 }
 
+/// What is asked of a version before it may go.
+#[derive(Debug, Default)]
+pub struct Leave {
+    /// It must still have this content, read once more.
+    pub proof: Option<Hash>,
+    /// It is kept here.
+    pub keep: Option<PathBuf>,
+}
+
 /// One item on its way.
 pub struct Carry<'a, 'g> {
     /// From here.
@@ -88,8 +103,8 @@ pub struct Carry<'a, 'g> {
     pub source: &'a Entry,
     /// What the scan saw at the target.
     pub target: Option<&'a Entry>,
-    /// Where the target's present version is kept before it is replaced.
-    pub keep: Option<PathBuf>,
+    /// What is asked of the target's present version.
+    pub leave: Leave,
     /// Name of the unfinished file.
     pub temp: &'a str,
 }
@@ -100,48 +115,55 @@ impl Carry<'_, '_> {
     /// # Errors
     /// [`Stop`]; the target is then as it was.
     pub fn run(&self, throttle: &mut Throttle) -> Result<(Content, Stamp, u64), Stop> {
-        let (content, bytes) = match self.source.kind {
+        let (content, staged, bytes) = match self.source.kind {
             Kind::Dir => {
-                self.clear_file_in_the_way()?;
+                if let Some(target) = self.target.filter(|target| target.kind != Kind::Dir) {
+                    remove(self.to, self.path, target, &self.leave)?;
+                }
                 self.to.make_folder(self.path, self.source.mode).map_err(io("make"))?;
-                (Content::Dir, 0)
+                (Content::Dir, None, 0)
             }
-            Kind::Link => (self.link()?, 0),
-            Kind::File => self.file(throttle)?,
-        };
-        let stamp = match self.to.look(self.path).map_err(io("look at"))? {
-            Some(Look::Entry(entry)) if entry.kind == self.source.kind => entry.stamp,
-            _ => return Err(Stop::Changed("it was replaced as soon as it was written")),
-        };
-        Ok((content, stamp, bytes))
-    }
-
-    /// A folder comes where a file was; the file is unchanged and goes to the recycle area.
-    fn clear_file_in_the_way(&self) -> Result<(), Stop> {
-        match self.target {
-            Some(target) if target.kind != Kind::Dir => {
-                self.check_target()?;
-                self.keep_target()?;
-                self.to.unlink(self.path).map_err(io("remove"))
+            Kind::Link => {
+                let (content, staged) = self.link()?;
+                (content, Some(staged), 0)
             }
-            _ => Ok(()),
+            Kind::File => {
+                let (content, staged, bytes) = self.file(throttle)?;
+                (content, Some(staged), bytes)
+            }
+        };
+        let is_ours = |found: &Entry| {
+            found.kind == self.source.kind
+                && staged.is_none_or(|staged| staged.is_but_for_name(found.stamp))
+        };
+        match self.to.look(self.path).map_err(io("look at"))? {
+            Some(Look::Entry(found)) if is_ours(&found) => Ok((content, found.stamp, bytes)),
+            _ => Err(Stop::Changed("it was changed as soon as it was written")),
         }
     }
 
-    fn link(&self) -> Result<Content, Stop> {
+    fn link(&self) -> Result<(Content, Stamp), Stop> {
         let text = self.source.link.clone().unwrap_or_default();
         self.to.stage_link(self.path, self.temp, &text).map_err(io("write"))?;
+        let staged = match self.to.look(&beside(self.path, self.temp)) {
+            Ok(Some(Look::Entry(staged))) => staged.stamp,
+            Ok(_) => return Err(Stop::Changed("it went away as it was written")),
+            Err(error) => {
+                self.unstage();
+                return Err(Stop::Io("look at", error));
+            }
+        };
         self.put()?;
-        Ok(Content::Link(text))
+        Ok((Content::Link(text), staged))
     }
 
-    fn file(&self, throttle: &mut Throttle) -> Result<(Content, u64), Stop> {
+    fn file(&self, throttle: &mut Throttle) -> Result<(Content, Stamp, u64), Stop> {
         let (mut source, stamp) = self.from.read(self.path).map_err(io("read"))?;
         if stamp != self.source.stamp {
             return Err(Stop::Changed("it changed since it was looked at"));
         }
         let staged = self.stage(&mut source, throttle);
-        let (hash, bytes) = match staged {
+        let (hash, stamp, bytes) = match staged {
             Ok(staged) => staged,
             Err(stop) => {
                 self.unstage();
@@ -149,14 +171,14 @@ impl Carry<'_, '_> {
             }
         };
         self.put()?;
-        Ok((Content::File(hash), bytes))
+        Ok((Content::File(hash), stamp, bytes))
     }
 
     fn stage(
         &self,
         source: &mut std::fs::File,
         throttle: &mut Throttle,
-    ) -> Result<(Hash, u64), Stop> {
+    ) -> Result<(Hash, Stamp, u64), Stop> {
         let mut target = self.to.stage(self.path, self.temp).map_err(io("write"))?;
         let mut hasher = blake3::Hasher::new();
         let mut block = vec![0; BLOCK_BYTES];
@@ -179,41 +201,48 @@ impl Carry<'_, '_> {
         }
         let mtime = self.source.stamp.mtime_ns;
         self.to.finish(&mut target, self.source.mode, mtime).map_err(io("finish"))?;
-        Ok((*hasher.finalize().as_bytes(), bytes))
+        let stamp = self.to.stamp_of(&target).map_err(io("look at"))?;
+        Ok((*hasher.finalize().as_bytes(), stamp, bytes))
     }
 
     /// Puts the staged entry in place, if the target still is what the scan saw.
     fn put(&self) -> Result<(), Stop> {
-        let put = || {
-            self.check_target()?;
-            self.keep_target()?;
-            // RACE: a program that writes to the target between the check and the rename loses
-            // that write to the recycle area's version of a moment before. Two system calls.
-            let put = self.to.put(self.path, self.temp, self.target.is_some());
-            put.map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => Stop::Changed("another file took its name"),
-                _ => Stop::Io("put in place", error),
-            })
+        let put = match self.target {
+            None => self.put_new(),
+            Some(target) => self.replace(target),
         };
-        put().inspect_err(|_| self.unstage())
+        put.inspect_err(|_| self.unstage())
+    }
+
+    fn put_new(&self) -> Result<(), Stop> {
+        check(self.to, self.path, None)?;
+        self.to.put(self.path, self.temp, false).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Stop::Changed("another file took its name"),
+            _ => Stop::Io("put in place", error),
+        })
+    }
+
+    fn replace(&self, target: &Entry) -> Result<(), Stop> {
+        secure(self.to, self.path, target, &self.leave)?;
+        if !self.to.is_local() {
+            // RACE: a program that writes to the share between the last look and the rename loses
+            // that write; shares cannot exchange. The window is two system calls long.
+            return self.to.put(self.path, self.temp, true).map_err(io("put in place"));
+        }
+        match self.to.swap(self.path, self.temp, target) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.leave.keep.iter().for_each(|keep| self.to.unkeep(keep));
+                Err(Stop::Changed("the other side changed just now"))
+            }
+            // It may be done all the same; so the version stays where it is kept.
+            Err(error) => Err(Stop::Io("put in place", error)),
+        }
     }
 
     fn unstage(&self) {
         // What cannot be removed now is removed by the next run, which knows our names.
         let _ = self.to.unstage(self.path, self.temp);
-    }
-
-    fn check_target(&self) -> Result<(), Stop> {
-        check(self.to, self.path, self.target)
-    }
-
-    fn keep_target(&self) -> Result<(), Stop> {
-        match (&self.keep, self.target) {
-            (Some(keep), Some(target)) if target.kind != Kind::Dir => {
-                self.to.keep(self.path, keep).map_err(io("keep the old version of"))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
@@ -223,34 +252,62 @@ fn check(root: &Root<'_>, path: &str, expected: Option<&Entry>) -> Result<(), St
     let same = match (&now, expected) {
         (None, None) => true,
         (Some(Look::Entry(now)), Some(expected)) => {
-            now.kind == expected.kind
-                && (now.kind == Kind::Dir || now.stamp == expected.stamp)
-                && now.link == expected.link
+            expected.is_still(now)
+                && (now.kind == Kind::Dir || now.stamp.ctime_ns == expected.stamp.ctime_ns)
         }
         _ => false,
     };
     if same { Ok(()) } else { Err(Stop::Changed("the other side changed meanwhile")) }
 }
 
-/// Removes an entry, if it still is what the scan saw; a version is kept where `keep` says.
+/// Makes sure of a file or link that is about to go: that it is what the scan saw, has the content
+/// that it should have, and is kept.
+fn secure(root: &Root<'_>, path: &str, expected: &Entry, leave: &Leave) -> Result<(), Stop> {
+    check(root, path, Some(expected))?;
+    if let Some(proof) = leave.proof
+        && hash(root, path, expected.stamp)? != proof
+    {
+        return Err(Stop::Hidden);
+    }
+    let Some(keep) = &leave.keep else { return check(root, path, Some(expected)) };
+    root.keep(path, keep).map_err(io("keep the old version of"))?;
+    // Keeping it may have taken minutes, and a second name has changed its change time.
+    match root.look(path).map_err(io("look at"))? {
+        Some(Look::Entry(now)) if expected.is_still(&now) => Ok(()),
+        _ => {
+            root.unkeep(keep);
+            Err(Stop::Changed("the other side changed meanwhile"))
+        }
+    }
+}
+
+/// Removes an entry, if it still is what the scan saw.
 ///
 /// # Errors
 /// [`Stop`]; the entry is then still there.
-pub fn remove(
-    root: &Root<'_>,
-    path: &str,
-    expected: &Entry,
-    keep: Option<PathBuf>,
-) -> Result<(), Stop> {
-    check(root, path, Some(expected))?;
+pub fn remove(root: &Root<'_>, path: &str, expected: &Entry, leave: &Leave) -> Result<(), Stop> {
     if expected.kind == Kind::Dir {
+        check(root, path, Some(expected))?;
         return root.remove_folder(path).map_err(|error| match error.kind() {
             io::ErrorKind::DirectoryNotEmpty => Stop::Changed("it is not empty"),
             _ => Stop::Io("remove", error),
         });
     }
-    if let Some(keep) = keep {
-        root.keep(path, &keep).map_err(io("keep the old version of"))?;
+    if let Some(keep) = leave.keep.as_ref().filter(|_| root.is_local()) {
+        check(root, path, Some(expected))?;
+        match root.set_aside(path, keep, expected) {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(Stop::Changed("it changed just now")),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+            Err(error) => return Err(Stop::Io("remove", error)),
+        }
     }
+    secure(root, path, expected, leave)?;
+    // RACE: what is written between the last look and the removal is lost: two system calls.
     root.unlink(path).map_err(io("remove"))
+}
+
+/// Another name in the folder of a path.
+pub fn beside(path: &str, name: &str) -> String {
+    path.rsplit_once('/').map_or(name.to_owned(), |(folder, _)| format!("{folder}/{name}"))
 }

@@ -7,16 +7,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use globset::Glob;
 
 use crate::apply::Applier;
-use crate::compare::{Compared, compare};
-use crate::fs::{Gate, Open, Root};
+use crate::compare::{Compared, compare, lies_in};
+use crate::copy::{Leave, remove};
+use crate::fs::{Gate, Look, OLD_SUFFIX, Open, Root};
 use crate::item::Base;
 use crate::journal::{Journal, JournalError, Record};
 use crate::reconcile::Action;
+use crate::recycle::Recycle;
 use crate::report::{
     Flow, ITEMS_MAX, ItemResult, Options, Pair, Pending, PendingChange, PendingItem, Report,
     Resolve, Verdict,
 };
-use crate::roots;
+use crate::roots::{self, Roots};
 use crate::scan::{Filter, PatternError, Tree, scan};
 
 /// One of the two sides.
@@ -65,6 +67,14 @@ pub enum SyncError {
         side: Side,
         /// Why.
         source: std::io::Error,
+    },
+    /// One root is the other, or lies in it.
+    #[error("{local} and {remote} overlap; a folder cannot be kept in step with itself")]
+    Overlap {
+        /// The root here.
+        local: PathBuf,
+        /// The root on the share.
+        remote: PathBuf,
     },
     /// The journal failed.
     #[error(transparent)]
@@ -134,19 +144,30 @@ fn run(
     gate: &dyn Gate,
     only: Option<(&[String], Resolve)>,
 ) -> Result<Ran, SyncError> {
+    let roots = roots::open(pair, journal, options, gate)?;
     let temp_id = temp_id(journal)?;
-    let (local, remote) = roots::open(pair, journal, options, gate, &temp_id)?;
     let filter = Filter::new(&options.exclude, &options.screens, &temp_id)?;
     let see = |root: &Root<'_>, side, path: &PathBuf| {
         let unavailable = |source| SyncError::RootUnavailable { side, path: path.clone(), source };
         scan(root, &filter).map_err(unavailable)
     };
-    let here = see(&local, Side::Local, &pair.local)?;
-    let there = see(&remote, Side::Remote, &pair.remote)?;
-    let base: HashMap<String, Base> = journal.items()?.into_iter().collect();
-    check_emptied(&here, &there, &base, journal)?;
-    clear_stale(&local, &here);
-    clear_stale(&remote, &there);
+    let here = see(&roots.local, Side::Local, &pair.local)?;
+    let there = see(&roots.remote, Side::Remote, &pair.remote)?;
+    let mut base: HashMap<String, Base> = journal.items()?.into_iter().collect();
+    let [here_marked, there_marked] = roots.marked();
+    let emptied = emptied((&here, here_marked), (&there, there_marked), &base);
+    if let Some(side) = emptied.filter(|_| !options.adopt_root && !options.release_deletes) {
+        return Err(root_emptied(side));
+    }
+    let forget = roots.replaced || (options.adopt_root && emptied.is_some());
+    roots.enrol(journal, options, &temp_id, forget)?;
+    if forget {
+        base.clear();
+    }
+    let Roots { local, remote, .. } = roots;
+    let recycle = journal.recycle();
+    clear_stale(&local, &here, &recycle, unix_ns(now));
+    clear_stale(&remote, &there, &recycle, unix_ns(now));
 
     let sides =
         Compared { local: &local, remote: &remote, here: &here, there: &there, base: &base };
@@ -200,30 +221,51 @@ fn temp_id(journal: &Journal) -> Result<String, SyncError> {
     Ok(id)
 }
 
-/// A root without a mark (a share that may only be read) still cannot vanish unnoticed.
-fn check_emptied(
-    here: &Tree,
-    there: &Tree,
+/// The side that lost everything, if one did and the other did not; each comes with whether it
+/// has its mark.
+fn emptied(
+    here: (&Tree, bool),
+    there: (&Tree, bool),
     base: &HashMap<String, Base>,
-    journal: &Journal,
-) -> Result<(), SyncError> {
-    for (tree, side, key) in
-        [(here, Side::Local, "root-local"), (there, Side::Remote, "root-remote")]
-    {
-        let marked = journal.meta(key)?.is_some();
-        if !base.is_empty() && tree.entries.is_empty() && !marked {
-            let detail = "everything in it is gone".to_owned();
-            return Err(SyncError::RootChanged { side, detail });
-        }
+) -> Option<Side> {
+    match (is_emptied(here, base), is_emptied(there, base)) {
+        (true, false) => Some(Side::Local),
+        (false, true) => Some(Side::Remote),
+        // Where both are empty there is nothing left to delete.
+        _ => None,
     }
-    Ok(())
 }
 
-fn clear_stale(root: &Root<'_>, tree: &Tree) {
+/// Whether nothing is left of what the journal knows, and nothing new is there. A mark does not
+/// excuse it, for `rm -rf *` spares names that begin with a dot; but below a mark the last single
+/// item may go: people do delete their last file.
+fn is_emptied((tree, marked): (&Tree, bool), base: &HashMap<String, Base>) -> bool {
+    if base.len() <= usize::from(marked) || !tree.entries.is_empty() {
+        return false;
+    }
+    let hidden = tree.unknown.iter().map(String::as_str).collect();
+    !base.keys().any(|path| lies_in(&hidden, path))
+}
+
+fn root_emptied(side: Side) -> SyncError {
+    SyncError::RootChanged { side, detail: "everything in it is gone".to_owned() }
+}
+
+/// Removes unfinished files. What was being exchanged may be somebody's version: it is recycled.
+/// What cannot be removed now is tried again by the next run; it hurts nobody.
+fn clear_stale(root: &Root<'_>, tree: &Tree, recycle: &Recycle, now_ns: i64) {
     for (folder, name) in &tree.stale {
         let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-        // What cannot be removed now is tried again by the next run; it hurts nobody.
-        let _ = root.unlink(&path);
+        if root.is_local() && name.ends_with(OLD_SUFFIX) {
+            let found = root.look(&path);
+            let place = recycle.place(&path, "here", now_ns);
+            if let (Ok(Some(Look::Entry(found))), Ok(place)) = (found, place) {
+                let leave = Leave { proof: None, keep: Some(place) };
+                let _ = remove(root, &path, &found, &leave);
+            }
+        } else {
+            let _ = root.unlink(&path);
+        }
     }
 }
 
@@ -283,7 +325,7 @@ pub fn settle(
 /// What is only on this computer: it would be lost if the disk died now.
 ///
 /// # Errors
-/// [`SyncError`].
+/// [`SyncError`]; a root that was swapped or emptied is no list of removals.
 pub fn pending(
     pair: &Pair,
     journal: &mut Journal,
@@ -292,18 +334,18 @@ pub fn pending(
     let filter = Filter::new(&options.exclude, &options.screens, &temp_id(journal)?)?;
     let mut pending = Pending::default();
     let base: HashMap<String, Base> = journal.items()?.into_iter().collect();
-    let unavailable = |source| {
+    let local = match roots::open_local(pair, &Open) {
+        Err(SyncError::RootChanged { .. }) if base.is_empty() => return Ok(pending),
+        other => other?,
+    };
+    let marked = roots::prove(&local, Side::Local, journal)?.is_some();
+    let here = scan(&local, &filter).map_err(|source| {
         let path = pair.local.clone();
         SyncError::RootUnavailable { side: Side::Local, path, source }
-    };
-    let local = match Root::open(&pair.local, true, &Open) {
-        Ok(root) => root,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && base.is_empty() => {
-            return Ok(pending);
-        }
-        Err(error) => return Err(unavailable(error)),
-    };
-    let here = scan(&local, &filter).map_err(unavailable)?;
+    })?;
+    if is_emptied((&here, marked), &base) {
+        return Err(root_emptied(Side::Local));
+    }
     let mut note = |path: &str, change, bytes| {
         pending.total_items += 1;
         pending.total_bytes += bytes;

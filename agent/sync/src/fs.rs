@@ -25,6 +25,9 @@ pub const PATH_BYTES_MAX: usize = 4_096;
 /// Start of the name of a file that is being written. Ours end in an id of the pair and a number.
 pub const TEMP_PREFIX: &str = ".homeport-tmp-";
 
+/// End of the name under which an old version stands for a moment while it is exchanged.
+pub const OLD_SUFFIX: &str = "-old";
+
 /// An operation that changes something; the point at which a test can pull the plug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -40,6 +43,8 @@ pub enum Op {
     Unlink,
     /// Make or remove a folder.
     Folder,
+    /// Write the copy of an old version.
+    Keep,
     /// Write the journal.
     Journal,
 }
@@ -260,6 +265,76 @@ impl<'g> Root<'g> {
         sync(&fd)
     }
 
+    /// Puts a staged entry in place of an old one, which must be the expected one and be kept
+    /// already: exchanges them and looks at what came out. Gives whether it was; if it was not, it
+    /// stands where it stood.
+    ///
+    /// # Errors
+    /// As `rename`, or when the folder could not be made durable.
+    pub fn swap(&self, path: &str, temp: &str, expected: &Entry) -> io::Result<bool> {
+        self.gate.pass(Op::Rename, path)?;
+        let (parent, name) = split(path);
+        let fd = self.folder(parent)?;
+        let ours = look_at(&fd, temp, self.local)?;
+        // Under this name the next run would recycle it: a crash may leave somebody's version here.
+        let old = format!("{temp}{OLD_SUFFIX}");
+        renameat_with(&fd, temp, &fd, &old, RenameFlags::empty())?;
+        match renameat_with(&fd, &old, &fd, name, RenameFlags::EXCHANGE) {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                // RACE: a file system that cannot exchange; what an atomic save puts there since
+                // the last look is replaced. The window is three system calls long.
+                renameat_with(&fd, &old, &fd, name, RenameFlags::empty())?;
+                sync(&fd)?;
+                return Ok(true);
+            }
+            Err(error) => {
+                // What cannot be removed now is recycled by the next run, which knows our names.
+                let _ = unlinkat(&fd, &old, AtFlags::empty());
+                return if error == Errno::NOENT { Ok(false) } else { Err(error.into()) };
+            }
+        }
+        let out_is = |wanted: &Entry| {
+            let out = look_at(&fd, &old, self.local);
+            matches!(out, Ok(Look::Entry(out)) if wanted.is_still(&out))
+        };
+        let done = out_is(expected);
+        if !done {
+            // If this fails, both versions stay: one here, one for the next run to recycle.
+            let _ = renameat_with(&fd, &old, &fd, name, RenameFlags::EXCHANGE);
+        }
+        let may_go = done || matches!(&ours, Look::Entry(ours) if out_is(ours));
+        if may_go && self.gate.pass(Op::Unlink, path).is_ok() {
+            let _ = unlinkat(&fd, &old, AtFlags::empty());
+        }
+        sync(&fd)?;
+        Ok(done)
+    }
+
+    /// Moves a file or link to a name outside the tree, if it is the expected one; gives whether it
+    /// was. What was not is put back, unless its name was taken meanwhile: then it stays outside.
+    ///
+    /// # Errors
+    /// `EXDEV` when outside is another file system; as `rename`.
+    pub fn set_aside(&self, path: &str, outside: &Path, expected: &Entry) -> io::Result<bool> {
+        self.gate.pass(Op::Unlink, path)?;
+        let (parent, name) = split(path);
+        let fd = self.folder(parent)?;
+        let area = folder_of(outside)?;
+        let leaf = outside.file_name().unwrap_or_default();
+        // Nothing has the name outside: it was made up for this version.
+        renameat_with(&fd, name, &area, leaf, RenameFlags::empty())?;
+        let found = look_at(&area, leaf, self.local);
+        let is_expected = matches!(found, Ok(Look::Entry(found)) if expected.is_still(&found));
+        if !is_expected {
+            // A name that was taken meanwhile is not taken back; the version is safe outside.
+            let _ = renameat_with(&area, leaf, &fd, name, RenameFlags::NOREPLACE);
+        }
+        sync(&area)?;
+        sync(&fd)?;
+        Ok(is_expected)
+    }
+
     /// Removes a staged entry that is not wanted.
     ///
     /// # Errors
@@ -298,8 +373,13 @@ impl<'g> Root<'g> {
             }
             Err(error) => return Err(error.into()),
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        sync(&openat(CWD, outside.parent().unwrap_or(outside), flags, Mode::empty())?)
+        sync(&folder_of(outside)?)
+    }
+
+    /// Removes a version outside that need not be kept after all.
+    pub fn unkeep(&self, outside: &Path) {
+        // One that cannot be removed goes when the recycle area is swept.
+        let _ = unlinkat(CWD, outside, AtFlags::empty());
     }
 
     fn keep_copy(&self, path: &str, outside: &Path) -> io::Result<()> {
@@ -309,8 +389,14 @@ impl<'g> Root<'g> {
         let (mut file, _) = self.read(path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mut copy = File::from(openat(CWD, outside, flags, Mode::from_raw_mode(0o600))?);
-        io::copy(&mut file, &mut copy)?;
-        copy.sync_all()
+        let gate = || self.gate.pass(Op::Keep, path);
+        let copied = gate().and_then(|()| io::copy(&mut file, &mut copy));
+        let kept = copied.and_then(|_| copy.sync_all());
+        if kept.is_err() {
+            // Half a version is of no use, and on a full disk it is in the way.
+            self.unkeep(outside);
+        }
+        kept
     }
 
     /// Makes a folder; one that is there already is as good.
@@ -351,6 +437,12 @@ impl<'g> Root<'g> {
         renameat_with(&fd, old, &fd, name, RenameFlags::NOREPLACE)?;
         sync(&fd)
     }
+}
+
+/// Opens the folder of a path outside the tree.
+fn folder_of(outside: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, outside.parent().unwrap_or(outside), flags, Mode::empty())?)
 }
 
 /// Makes the entries of a folder durable. Some shares cannot; then the server's word must do.

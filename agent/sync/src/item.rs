@@ -33,6 +33,12 @@ impl Stamp {
     pub fn on_share(self) -> Self {
         Self { ctime_ns: 0, inode: 0, ..self }
     }
+
+    /// Whether another stamp differs in nothing but the change time, which a new name sets.
+    #[must_use]
+    pub fn is_but_for_name(self, other: Self) -> bool {
+        Self { ctime_ns: other.ctime_ns, ..self } == other
+    }
 }
 
 /// One entry as a scan saw it.
@@ -46,6 +52,16 @@ pub struct Entry {
     pub mode: u32,
     /// The text of a link.
     pub link: Option<String>,
+}
+
+impl Entry {
+    /// Whether another look found the same thing, maybe under another name.
+    #[must_use]
+    pub fn is_still(&self, found: &Self) -> bool {
+        self.kind == found.kind
+            && (self.kind == Kind::Dir || self.stamp.is_but_for_name(found.stamp))
+            && self.link == found.link
+    }
 }
 
 /// The content of an entry, as far as a decision needs it.

@@ -1,8 +1,8 @@
 //! The journal of one pair: what both sides last agreed on, and the conflicts that are open.
 //!
 //! # Locking
-//! One process at a time: an operating-system lock on `journal.lock` beside the database. It goes
-//! with the process, so a crash leaves nothing to clear.
+//! One process at a time: an operating-system lock on a file beside the database, named after it.
+//! It goes with the process, so a crash leaves nothing to clear.
 //!
 //! # Compatibility
 //! `user_version` counts the migrations applied; a newer database is refused. Migrations are only
@@ -15,10 +15,7 @@
 //!
 //! # File systems
 //! The journal lies on a local disk beside the cache, never on the share.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "edge: opens the database and sweeps the recycle area"
-)]
+#![expect(clippy::disallowed_methods, reason = "edge: opens the lock")]
 
 use std::fs::File;
 use std::io;
@@ -28,6 +25,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::item::{Base, Content, Hash, Kind, Stamp};
+use crate::recycle::Recycle;
 use crate::report::{Conflict, ConflictKind, Meta};
 
 /// Applied in order, each once.
@@ -90,7 +88,7 @@ fn failed(what: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError {
 #[derive(Debug)]
 pub struct Journal {
     database: Connection,
-    directory: PathBuf,
+    path: PathBuf,
     _lock: File,
 }
 
@@ -113,9 +111,8 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]; a damaged journal is never taken for an empty one.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let directory = path.parent().unwrap_or(Path::new(".")).to_owned();
         let file = |source| JournalError::File { path: path.to_owned(), source };
-        let lock = File::create(directory.join("journal.lock")).map_err(file)?;
+        let lock = File::create(beside(path, ".lock")).map_err(file)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => {
@@ -128,14 +125,13 @@ impl Journal {
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
             .map_err(failed("set up"))?;
         migrate(&mut database, path)?;
-        Ok(Self { database, directory, _lock: lock })
+        Ok(Self { database, path: path.to_owned(), _lock: lock })
     }
 
-    /// The recycle area, made on first use.
-    pub(crate) fn recycle(&self) -> io::Result<PathBuf> {
-        let path = self.directory.join("recycle");
-        std::fs::create_dir_all(&path)?;
-        Ok(path)
+    /// Where old versions go.
+    pub(crate) fn recycle(&self) -> Recycle {
+        let area = self.path.with_file_name("recycle");
+        Recycle { area, index: beside(&self.path, ".recycled.tsv") }
     }
 
     /// Removes versions from the recycle area that are older than `keep`; gives how many.
@@ -143,27 +139,9 @@ impl Journal {
     /// # Errors
     /// [`JournalError::File`].
     pub fn recycle_sweep(&self, now: SystemTime, keep: Duration) -> Result<u64, JournalError> {
-        let area = self.directory.join("recycle");
-        let error = |source| JournalError::File { path: area.clone(), source };
-        let list = match std::fs::read_dir(&area) {
-            Ok(list) => list,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(source) => return Err(error(source)),
-        };
-        let mut removed = 0;
-        for entry in list {
-            let entry = entry.map_err(error)?;
-            // Names begin with the second in which the version was put there.
-            let name = entry.file_name();
-            let since = name.to_str().and_then(|name| name.split('-').next()?.parse().ok());
-            let Some(since) = since else { continue };
-            let since = UNIX_EPOCH + Duration::from_secs(since);
-            if now.duration_since(since).is_ok_and(|age| age > keep) {
-                std::fs::remove_file(entry.path()).map_err(error)?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
+        let recycle = self.recycle();
+        let swept = recycle.sweep(now, keep);
+        swept.map_err(|source| JournalError::File { path: recycle.area, source })
     }
 
     /// A value kept about the pair.
@@ -241,6 +219,13 @@ impl Journal {
         };
         all().map_err(failed("record what was done"))
     }
+}
+
+/// A file that belongs to a journal: its name, and something after it.
+fn beside(journal: &Path, tail: &str) -> PathBuf {
+    let mut name = journal.as_os_str().to_owned();
+    name.push(tail);
+    PathBuf::from(name)
 }
 
 fn migrate(database: &mut Connection, path: &Path) -> Result<(), JournalError> {

@@ -12,17 +12,18 @@
 #[cfg(not(unix))]
 compile_error!("the engine's `fs` module has only its Unix half so far");
 
-mod apply;
-mod compare;
-mod copy;
-mod engine;
-pub mod fs;
 mod item;
-mod journal;
 mod reconcile;
 mod report;
-mod roots;
+pub mod fs;
 mod scan;
+mod recycle;
+mod journal;
+mod roots;
+mod copy;
+mod compare;
+mod apply;
+mod engine;
 
 pub use engine::{Side, SyncError, pending, settle, sync, sync_through};
 pub use item::{Content, Hash, Kind};
