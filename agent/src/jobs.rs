@@ -86,7 +86,7 @@ fn failed(error: &SyncError) -> Outcome {
         }
         SyncError::RootChanged { .. } => Outcome::refused(
             chain(error),
-            "if the folder really was replaced, confirm it: homeport sync --release",
+            "if that is meant, `homeport sync --release` merges both sides; nothing is deleted",
         ),
         _ => Outcome::failed(error),
     }

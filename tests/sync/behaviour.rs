@@ -54,6 +54,7 @@ fn the_recycle_area_may_be_on_another_disk() {
     it.state = disk.path().to_owned();
     it.write(Side::Local, "f", "gone");
     it.link(Side::Local, "link", "f");
+    it.write(Side::Local, "rest", "stays");
     it.run();
     it.remove(Side::Remote, "f");
     it.remove(Side::Remote, "link");
@@ -98,7 +99,7 @@ fn a_version_deleted_here_goes_to_the_recycle_area() {
 #[test]
 fn an_edit_beats_a_delete() {
     for side in BOTH {
-        let it = Pairing::in_step(&[("d/f", "old"), ("d/g", "g")]);
+        let it = Pairing::in_step(&[("d/f", "old"), ("d/g", "g"), ("h", "h")]);
         it.write(side, "d/f", "edited");
         it.remove(other(side), "d");
         it.run();
@@ -112,7 +113,7 @@ fn an_edit_beats_a_delete() {
 #[test]
 fn a_new_file_keeps_the_folder_that_the_other_side_deleted() {
     for side in BOTH {
-        let it = Pairing::in_step(&[("a/b/c/old", "old")]);
+        let it = Pairing::in_step(&[("a/b/c/old", "old"), ("rest", "x")]);
         it.write(side, "a/b/new", "new");
         it.remove(other(side), "a");
         it.run();
@@ -416,7 +417,7 @@ fn a_name_that_is_not_utf_8_is_reported_and_the_rest_goes_on() {
 
 #[test]
 fn a_pipe_is_skipped_and_keeps_its_folder() {
-    let it = Pairing::in_step(&[("d/f", "f")]);
+    let it = Pairing::in_step(&[("d/f", "f"), ("g", "g")]);
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     let kind = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, it.at(Side::Local, "d/pipe"), kind, mode, 0).unwrap();

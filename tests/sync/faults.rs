@@ -298,13 +298,63 @@ fn a_file_that_cannot_be_read_is_neither_replaced_nor_deleted() {
 }
 
 #[test]
-fn a_version_that_cannot_be_kept_is_not_replaced() {
+fn a_version_that_cannot_be_recycled_is_not_deleted() {
     let it = Pairing::in_step(&[("f", "base")]);
     it.remove(Side::Remote, "f");
-    let gate = Broken { op: Op::Stage, path: "f", errno: Errno::NOSPC };
+    let gate = Broken { op: Op::Unlink, path: "f", errno: Errno::NOSPC };
     let report = it.run_through(&gate).unwrap();
     assert_eq!(report.items[0].action, Did::DeleteLocal);
     assert_eq!(it.read(Side::Local, "f").as_deref(), Some("base"));
+}
+
+#[test]
+fn a_conflict_that_cannot_be_read_stays_open() {
+    let it = Pairing::in_step(&[("f", "base")]);
+    it.write(Side::Local, "f", "mine");
+    it.write(Side::Remote, "f", "edit");
+    it.run();
+    let before = it.conflicts();
+    assert_eq!(before.len(), 1);
+    let report = it.run_through(&Broken { op: Op::Read, path: "f", errno: Errno::ACCESS }).unwrap();
+    assert_eq!((it.conflicts(), report.counts.conflicts_open), (before, 1));
+    assert_eq!(it.run().counts.conflicts_new, 0);
+}
+
+#[test]
+fn a_conflict_of_files_that_went_away_is_closed() {
+    let it = Pairing::in_step(&[("rest", "x")]);
+    for (side, text) in [(Side::Local, "mine"), (Side::Remote, "theirs")] {
+        it.write(side, "f", text);
+    }
+    it.run();
+    assert_eq!(it.conflicts().len(), 1);
+    it.remove(Side::Local, "f");
+    it.remove(Side::Remote, "f");
+    it.run();
+    assert_eq!(it.conflicts(), []);
+}
+
+/// Fails the second list of a root, which is the one of the share.
+struct ShareFails(Cell<u32>);
+
+impl Gate for ShareFails {
+    fn pass(&self, op: Op, path: &str) -> io::Result<()> {
+        self.0.set(self.0.get() + u32::from(op == Op::List && path.is_empty()));
+        if self.0.get() == 2 { Err(Errno::IO.into()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn adopting_forgets_nothing_when_the_run_cannot_take_place() {
+    let mut it = Pairing::in_step(&[("f", "f"), ("g", "g")]);
+    it.options.adopt_root = true;
+    std::fs::remove_file(it.at(Side::Remote, harness::MARKER)).unwrap();
+    it.run_through(&ShareFails(Cell::new(0))).unwrap_err();
+    assert_eq!(it.journal().item_count().unwrap(), 2);
+    std::fs::rename(&it.pair.local, it.outside().join("away")).unwrap();
+    std::fs::write(&it.pair.local, "a file where the root was").unwrap();
+    it.try_run(&it.options).unwrap_err();
+    assert_eq!(it.journal().item_count().unwrap(), 2);
 }
 
 #[test]

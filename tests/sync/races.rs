@@ -120,7 +120,7 @@ fn a_folder_that_becomes_a_link_meanwhile_is_not_written_through() {
 #[test]
 fn a_folder_that_becomes_a_link_meanwhile_is_not_deleted_through() {
     for side in BOTH {
-        let it = Pairing::in_step(&[("d/f", "base")]);
+        let it = Pairing::in_step(&[("d/f", "base"), ("rest", "x")]);
         fs::write(it.outside().join("f"), "precious").unwrap();
         it.remove(side, "d");
         run_with(&it, Op::Unlink, "d/f", || {
@@ -134,7 +134,7 @@ fn a_folder_that_becomes_a_link_meanwhile_is_not_deleted_through() {
 #[test]
 fn a_folder_that_is_filled_meanwhile_is_not_deleted() {
     for side in BOTH {
-        let it = Pairing::in_step(&[("d/f", "base")]);
+        let it = Pairing::in_step(&[("d/f", "base"), ("rest", "x")]);
         it.remove(side, "d");
         let report = run_with(&it, Op::Folder, "d", || it.write(other(side), "d/new", "new"));
         assert!(is_skipped(&report, "d"), "{side}");
@@ -145,22 +145,84 @@ fn a_folder_that_is_filled_meanwhile_is_not_deleted() {
     }
 }
 
+/// Writes a file the way editors do: beside it, and then over it.
+fn save(it: &Pairing, side: Side, path: &str, text: &str) {
+    it.write(side, "being saved", text);
+    fs::rename(it.at(side, "being saved"), it.at(side, path)).unwrap();
+}
+
 #[test]
-fn a_file_that_is_written_to_as_it_is_removed_is_in_the_recycle_area() {
-    for op in [Op::Stage, Op::Unlink] {
-        let it = Pairing::in_step(&[("f", "base")]);
+fn a_file_that_is_written_to_as_it_is_removed_stays() {
+    for atomic in [true, false] {
+        let it = Pairing::in_step(&[("f", "base"), ("rest", "x")]);
         it.remove(Side::Remote, "f");
-        run_with(&it, op, "f", || it.write(Side::Local, "f", "edited"));
-        let kept = it.read(Side::Local, "f").is_some() || it.recycle() == [b"edited"];
-        assert!(kept, "{op:?}");
+        let report = run_with(&it, Op::Unlink, "f", || match atomic {
+            true => save(&it, Side::Local, "f", "edited"),
+            false => it.write(Side::Local, "f", "edited"),
+        });
+        assert!(is_skipped(&report, "f"), "{atomic}");
+        assert_eq!(it.read(Side::Local, "f").as_deref(), Some("edited"), "{atomic}");
+        it.run();
+        assert_eq!(it.read(Side::Remote, "f").as_deref(), Some("edited"), "{atomic}");
+        it.assert_idle();
     }
 }
 
 #[test]
-fn a_file_that_is_written_to_as_it_is_replaced_is_in_the_recycle_area() {
+fn a_file_that_is_written_to_as_it_is_replaced_stays() {
+    for atomic in [true, false] {
+        let it = Pairing::in_step(&[("f", "base")]);
+        it.write(Side::Remote, "f", "new");
+        let report = run_with(&it, Op::Rename, "f", || match atomic {
+            true => save(&it, Side::Local, "f", "edited"),
+            false => it.write(Side::Local, "f", "edited"),
+        });
+        assert!(is_skipped(&report, "f"), "{atomic}");
+        assert_eq!(it.read(Side::Local, "f").as_deref(), Some("edited"), "{atomic}");
+        assert_eq!(it.tree(Side::Local).len(), 1, "{atomic}");
+        assert_eq!(it.recycle().len(), 0, "{atomic}");
+        it.run();
+        assert_eq!(it.conflicts().len(), 1, "{atomic}");
+    }
+}
+
+#[test]
+fn a_file_that_goes_away_as_it_is_replaced_does_not_come_back_unseen() {
+    let it = Pairing::in_step(&[("f", "base"), ("rest", "x")]);
+    it.write(Side::Remote, "f", "new");
+    let report = run_with(&it, Op::Rename, "f", || it.remove(Side::Local, "f"));
+    assert!(is_skipped(&report, "f"));
+    assert_eq!(it.tree(Side::Local).len(), 1);
+    it.run();
+    it.assert_equal();
+}
+
+#[test]
+fn a_file_on_the_share_that_is_written_to_while_it_is_kept_stays() {
+    for delete in [true, false] {
+        let it = Pairing::in_step(&[("d/f", "same"), ("rest", "x")]);
+        it.write(Side::Remote, "d/f", "same");
+        match delete {
+            true => it.remove(Side::Local, "d/f"),
+            false => {
+                it.remove(Side::Local, "d/f");
+                it.write(Side::Local, "d/f/inside", "new");
+            }
+        }
+        run_with(&it, Op::Stage, "d/f", || save(&it, Side::Remote, "d/f", "edited"));
+        assert_eq!(it.read(Side::Remote, "d/f").as_deref(), Some("edited"), "{delete}");
+        assert_eq!(it.recycle().len(), 0, "{delete}");
+    }
+}
+
+#[test]
+fn a_file_that_is_written_to_as_soon_as_it_is_in_place_is_not_recorded() {
     let it = Pairing::in_step(&[("f", "base")]);
     it.write(Side::Remote, "f", "new");
-    run_with(&it, Op::Rename, "f", || it.write(Side::Local, "f", "edited"));
-    assert_eq!(it.read(Side::Local, "f").as_deref(), Some("new"));
-    assert_eq!(it.recycle(), [b"edited"]);
+    let report = run_with(&it, Op::Unlink, "f", || save(&it, Side::Local, "f", "edited"));
+    assert!(is_skipped(&report, "f"));
+    it.run();
+    assert_eq!(it.read(Side::Local, "f").as_deref(), Some("edited"));
+    assert_eq!(it.read(Side::Remote, "f").as_deref(), Some("new"));
+    assert_eq!(it.conflicts().len(), 1);
 }

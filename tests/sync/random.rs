@@ -165,6 +165,7 @@ fn changed([first, here, there]: [&[Change]; 3], resolve: Resolve) -> (Pairing, 
     let mut it = Pairing::new();
     it.options.resolve = always(resolve);
     it.options.max_delete_percent = 100;
+    it.options.release_deletes = true; // some of these trees lose everything
     apply(&it, Side::Local, first, "base");
     it.run();
     it.assert_equal();

@@ -38,6 +38,63 @@ fn an_emptied_root_is_no_deletion() {
     }
 }
 
+/// As `rm -rf *` leaves a root.
+fn empty_but_for_its_mark(it: &Pairing, side: Side) {
+    for path in it.tree(side).into_keys().filter(|path| !path.contains('/')) {
+        it.remove(side, &path);
+    }
+    assert!(fs::exists(it.at(side, MARKER)).unwrap());
+}
+
+#[test]
+fn an_emptied_root_is_no_deletion_even_with_its_mark() {
+    for side in [Side::Local, Side::Remote] {
+        let other = if side == Side::Local { Side::Remote } else { Side::Local };
+        let it = two_files();
+        let before = it.tree(other);
+        empty_but_for_its_mark(&it, side);
+        let error = it.try_run(&it.options).unwrap_err();
+        assert!(matches!(error, SyncError::RootChanged { side: s, .. } if s == side), "{side}");
+        assert_eq!(it.tree(other), before, "{side}");
+        let adopt = Options { adopt_root: true, release_deletes: true, ..it.options.clone() };
+        it.try_run(&adopt).unwrap();
+        assert_eq!((it.tree(side), it.tree(other)), (before.clone(), before), "{side}");
+        empty_but_for_its_mark(&it, side);
+        let release = Options { release_deletes: true, ..it.options.clone() };
+        it.try_run(&release).unwrap();
+        assert_eq!(it.tree(other).len(), 0, "{side}");
+    }
+}
+
+#[test]
+fn the_last_file_may_be_deleted() {
+    for side in [Side::Local, Side::Remote] {
+        let it = Pairing::in_step(&[("f", "f")]);
+        it.remove(side, "f");
+        it.run();
+        it.assert_equal();
+        it.assert_idle();
+    }
+}
+
+#[test]
+fn two_emptied_roots_are_at_rest() {
+    let it = two_files();
+    empty_but_for_its_mark(&it, Side::Local);
+    empty_but_for_its_mark(&it, Side::Remote);
+    it.run();
+    it.assert_idle();
+    assert_eq!(it.journal().item_count().unwrap(), 0);
+}
+
+#[test]
+fn a_tree_that_is_excluded_as_a_whole_is_not_taken_for_emptied() {
+    let mut it = two_files();
+    it.options.exclude = vec!["**".to_owned()];
+    it.run();
+    assert_eq!(it.journal().item_count().unwrap(), 3);
+}
+
 #[test]
 fn a_share_without_a_mark_still_cannot_vanish() {
     let it = Pairing::new();
@@ -98,6 +155,72 @@ fn adopting_a_root_merges_and_deletes_nothing() {
     it.assert_equal();
     assert_eq!(it.tree(Side::Local).len(), 4);
     it.assert_idle();
+}
+
+#[test]
+fn adopting_the_known_roots_changes_nothing() {
+    let it = two_files();
+    it.remove(Side::Local, "g");
+    let adopt = Options { adopt_root: true, ..it.options.clone() };
+    it.try_run(&adopt).unwrap();
+    assert_eq!(it.read(Side::Local, "g"), None);
+    it.assert_equal();
+}
+
+#[test]
+fn adopting_a_local_root_that_is_gone_fills_it_again() {
+    let it = two_files();
+    let before = it.tree(Side::Remote);
+    fs::remove_dir_all(&it.pair.local).unwrap();
+    let adopt = Options { adopt_root: true, ..it.options.clone() };
+    it.try_run(&adopt).unwrap();
+    assert_eq!((it.tree(Side::Local), it.tree(Side::Remote)), (before.clone(), before));
+    it.assert_idle();
+}
+
+#[test]
+fn a_local_root_that_is_not_the_known_one_has_nothing_pending() {
+    let spoil: [fn(&Pairing); 4] = [
+        |it| empty_but_for_its_mark(it, Side::Local),
+        |it| fs::remove_file(it.at(Side::Local, MARKER)).unwrap(),
+        |it| fs::write(it.at(Side::Local, MARKER), "another").unwrap(),
+        |it| fs::remove_dir_all(&it.pair.local).unwrap(),
+    ];
+    for (n, spoil) in spoil.iter().enumerate() {
+        let it = two_files();
+        spoil(&it);
+        let pending = homeport_sync::pending(&it.pair, &mut it.journal(), &it.options);
+        let changed = matches!(pending, Err(SyncError::RootChanged { side: Side::Local, .. }));
+        assert!(changed, "{n}");
+    }
+}
+
+#[test]
+fn roots_that_overlap_are_refused() {
+    for way in ["equal", "local inside", "remote inside", "not there yet", "link", "dots"] {
+        let mut it = Pairing::new();
+        it.write(Side::Remote, "f", "f");
+        it.mkdir(Side::Remote, "in");
+        let remote = it.pair.remote.clone();
+        match way {
+            "equal" => it.pair.local = remote,
+            "local inside" => it.pair.local = remote.join("in"),
+            "remote inside" => {
+                (it.pair.local, it.pair.remote) = (remote.clone(), remote.join("in"))
+            }
+            "not there yet" => it.pair.local = remote.join("new/deep"),
+            "dots" => it.pair.local = it.pair.local.join("../remote/in"),
+            _ => {
+                it.pair.local = it.outside().join("link");
+                std::os::unix::fs::symlink(&remote, &it.pair.local).unwrap();
+            }
+        }
+        let error = it.try_run(&it.options).unwrap_err();
+        assert!(matches!(error, SyncError::Overlap { .. }), "{way}: {error}");
+        let left: Vec<_> = Pairing::list(&it.at(Side::Remote, ""));
+        assert!(left.iter().all(|name| ["f", "in"].contains(&name.as_str())), "{way}: {left:?}");
+        assert_eq!(Pairing::list(&it.outside()).len(), usize::from(way == "link"), "{way}");
+    }
 }
 
 #[test]
@@ -223,6 +346,13 @@ fn a_journal_is_used_by_one_at_a_time() {
     let _first = it.journal();
     let second = Journal::open(&it.journal_path());
     assert!(matches!(second, Err(JournalError::Busy { .. })));
+}
+
+#[test]
+fn journals_in_one_directory_do_not_wait_for_each_other() {
+    let it = two_files();
+    let _first = it.journal();
+    assert!(Journal::open(&it.state.join("another.db")).is_ok());
 }
 
 #[test]

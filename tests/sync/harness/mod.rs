@@ -150,6 +150,12 @@ impl Pairing {
         tree
     }
 
+    /// The names in a directory.
+    pub fn list(path: &Path) -> Vec<String> {
+        let list = fs::read_dir(path).unwrap();
+        list.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    }
+
     /// The versions in the recycle area.
     pub fn recycle(&self) -> Vec<Vec<u8>> {
         let Ok(list) = fs::read_dir(self.state.join("recycle")) else {
