@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use homeport_policy::connection::{Observation, Probe, State as Connection};
 use homeport_policy::decide::{BackgroundAction, Decision};
-use homeport_policy::facts::{Cost, Facts};
+use homeport_policy::facts::{Cost, Directory, Facts};
 use homeport_policy::layer::PolicySet;
 use homeport_policy::schedule::next_sync;
+use homeport_policy::sync_rules::{SyncRules, sync_rules};
 use homeport_policy::unc::Unc;
 
 use crate::clock::Clock;
@@ -42,13 +43,6 @@ pub enum CycleError {
     /// The user's worker is lost.
     #[error(transparent)]
     Worker(#[from] WorkerError),
-}
-
-/// When a turn began, for its duration.
-#[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    /// On the clock that only goes forward.
-    pub started: Duration,
 }
 
 /// The agent of one computer.
@@ -93,6 +87,12 @@ impl Agent {
         status.computer = identity::computer_name(&settings);
         let probes = Vec::new();
         Ok(Self { settings, state, clock, metrics, status, program, users, seed, probes })
+    }
+
+    /// The account's own spelling of a name: `ALICE` and `CORP\\alice` are `alice`.
+    pub fn account_name(&self, name: &str) -> String {
+        let seen = see_directory(&self.settings);
+        seen.snapshot.user(name).map_or_else(|| name.to_owned(), |user| user.name.clone())
     }
 
     /// Notes what became of the policy and gives the set in force.
@@ -154,9 +154,22 @@ impl Agent {
     /// [`CycleError`] when the home is not known or the worker does not start.
     pub async fn worker(&self, user: &str) -> Result<Worker, CycleError> {
         let home = self.home(user)?;
+        let error = |source| CycleError::Identity { user: user.to_owned(), source };
+        identity::check_owner(&home).map_err(error)?;
         let (user, os) = (user.to_owned(), identity::THIS_OS);
         let host = identity::computer_name(&self.settings);
         Ok(Worker::start(&self.program, Begin { user, home, os, host }).await?)
+    }
+
+    /// How the user's caches are synchronised. Screens, brake and conflict rules that reach a user
+    /// by group or place must not vanish with the directory's answer.
+    pub fn rules(&mut self, user: &str, facts: &Facts, rules: SyncRules) -> SyncRules {
+        let known = self.users.users.entry(user.to_owned()).or_default();
+        if facts.directory == Directory::Away || facts.user.is_none() {
+            return known.rules.clone().unwrap_or(rules);
+        }
+        known.rules = Some(rules.clone());
+        rules
     }
 
     fn home(&self, user: &str) -> Result<PathBuf, CycleError> {
@@ -250,7 +263,7 @@ impl Agent {
         {
             self.users.metered.bytes += report.bytes_in + report.bytes_out;
         }
-        let What::Sync(exchange) = &step.what else { return };
+        let (What::Sync(exchange) | What::Probe(exchange)) = &step.what else { return };
         let probe = match (outcome, latency) {
             (_, Some(latency)) => Probe::Reachable { latency, throughput: None },
             (Outcome::Failed { unreachable: true, .. }, None) => Probe::Unreachable,
@@ -285,17 +298,20 @@ impl Agent {
     }
 
     /// Keeps and tells what a turn came to.
-    pub async fn report(&mut self, turn: &Turn, done: &Done, ended: Ended) {
+    pub async fn report(&mut self, turn: &Turn, done: &Done, started: Duration) {
         let user = self.users.users.entry(turn.user.clone()).or_default();
         match turn.occasion {
             Occasion::Logon => user.signed_in = true,
             Occasion::Logoff => user.signed_in = false,
             _ => {}
         }
-        let exchanged = !done.outcomes.is_empty()
-            && !done.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed { .. }))
-            && done.plan.steps.iter().any(|step| matches!(step.what, What::Sync(_)));
-        if exchanged {
+        let failed = done.outcomes.iter().any(|outcome| match outcome {
+            Outcome::Done { report: Some(report), .. } => report.counts.failed > 0,
+            outcome => !outcome.is_good(),
+        });
+        let synced = done.plan.steps.iter().any(|step| matches!(step.what, What::Sync(_)));
+        // A user without caches has nothing to catch up with, and must not be due for ever.
+        if !failed && (synced || turn.occasion == Occasion::Background) {
             user.last_sync_unix_ms = Some(self.clock.unix_ms());
         }
         if let Some(decision) = &done.decision {
@@ -307,7 +323,7 @@ impl Agent {
         let mut told = self.status.users.remove(&turn.user).unwrap_or_default();
         self.tell(turn, done, caches, &mut told);
         self.status.users.insert(turn.user.clone(), told);
-        let seconds = (self.clock.monotonic() - ended.started).as_secs_f64();
+        let seconds = (self.clock.monotonic().saturating_sub(started)).as_secs_f64();
         let finished = !done.outcomes.iter().any(|o| matches!(o, Outcome::Failed { .. }));
         self.metrics.cycle(turn.occasion, seconds, finished);
         self.publish();
@@ -328,7 +344,7 @@ impl Agent {
     /// When the user's next background sync is due.
     fn note_schedule(&mut self, turn: &Turn, decision: &Decision) {
         let user = self.known(&turn.user);
-        self.status.next_background_sync_unix_ms = match &decision.background_sync.action {
+        let next = match &decision.background_sync.action {
             BackgroundAction::Scheduled { schedule } if user.signed_in => {
                 let last = user.last_sync_unix_ms.and_then(chrono::DateTime::from_timestamp_millis);
                 let last = last.map(|last| last.with_timezone(&chrono::Local));
@@ -337,6 +353,10 @@ impl Agent {
             }
             _ => None,
         };
+        let told = self.status.users.entry(turn.user.clone()).or_default();
+        told.next_background_sync_unix_ms = next;
+        let all = self.status.users.values().filter_map(|user| user.next_background_sync_unix_ms);
+        self.status.next_background_sync_unix_ms = all.min();
     }
 
     /// Everything that can be told about the user's caches, conflicts and unsent changes included.
@@ -376,12 +396,13 @@ impl Agent {
         let plan = crate::plan::plan(&crate::plan::Ground {
             occasion: Occasion::Manual,
             decision,
-            rules: &homeport_policy::sync_rules::sync_rules(rsop),
+            rules: &known.rules.clone().unwrap_or_else(|| sync_rules(rsop)),
             observed: &observed,
             paths: &self.paths(&turn.user, facts)?,
             mounts: &self.settings.mounts,
             connections: &known.connections,
             release: false,
+            now_unix_ms: self.clock.unix_ms(),
         });
         let exchanges = plan.steps.into_iter().filter_map(|step| match step.what {
             What::Sync(exchange) => Some(exchange),

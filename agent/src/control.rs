@@ -28,6 +28,8 @@ pub enum Command {
         release: bool,
         /// Stop after planning.
         dry: bool,
+        /// What the user sees as its cause in log and status.
+        cause: String,
     },
     /// Settle one conflict.
     Settle {
@@ -61,6 +63,8 @@ pub struct Answer {
     pub refused: u32,
     /// Steps that failed.
     pub failed: u32,
+    /// The newest policy is rejected, or there is none.
+    pub policy_rejected: bool,
     /// The command could not be carried out at all.
     pub error: Option<String>,
 }

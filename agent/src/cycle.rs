@@ -3,8 +3,8 @@
 //! ```text
 //! load policy → gather facts → merge → decide → observe the home → plan → execute → report
 //! ```
-//! Each command stops the turn one stage later: `policy check` after loading, `policy explain`
-//! after deciding, `plan` after planning; `apply`, `logon`, `logoff`, `sync` and `run` go all the way.
+//! `plan` stops after planning; `apply`, `logon`, `logoff`, `sync` and `run` go all the way. The same
+//! stages up to `decide`, from files alone, are `policy explain` and `policy diff` (`cli/policy.rs`).
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use homeport_policy::filter::applicable;
 use homeport_policy::merge::{ResultantSet, merge};
 use homeport_policy::sync_rules::sync_rules;
 
-use crate::agent::{Agent, CycleError, Ended};
+use crate::agent::{Agent, CycleError};
 use crate::load::load;
 use crate::outcome::Outcome;
 use crate::plan::{Ground, Occasion, Plan, plan};
@@ -61,7 +61,7 @@ pub struct Done {
 pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
     let started = agent.clock.monotonic();
 
-    let loaded = load(&agent.settings.policy_dir, &agent.state, agent.clock.unix());
+    let loaded = load(&agent.settings.policy_dir, &agent.state, agent.clock.unix(), !turn.dry);
     let Some(set) = agent.note_policy(loaded) else { return Ok(agent.idle(turn)) };
 
     let facts = agent.gather(Some(&turn.user));
@@ -75,12 +75,13 @@ pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
     let plan = plan(&Ground {
         occasion: turn.occasion,
         decision: &decision,
-        rules: &sync_rules(&rsop),
+        rules: &agent.rules(&turn.user, &facts, sync_rules(&rsop)),
         observed: &observed,
         paths: &agent.paths(&turn.user, &facts)?,
         mounts: &agent.settings.mounts,
         connections: &known.connections,
         release: turn.release,
+        now_unix_ms: agent.clock.unix_ms(),
     });
 
     let outcomes = match turn.dry {
@@ -90,7 +91,7 @@ pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
     let (facts, rsop, decision) = (Some(facts), Some(rsop), Some(decision));
     let done = Done { facts, rsop, decision, plan, outcomes };
     if !turn.dry {
-        agent.report(turn, &done, Ended { started }).await;
+        agent.report(turn, &done, started).await;
     }
     Ok(done)
 }

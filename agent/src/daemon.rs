@@ -1,6 +1,6 @@
 //! The running agent: one loop over one closed set of events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::limits::{
 };
 use crate::load::PolicyState;
 use crate::outcome::chain;
-use crate::perform::{perform, take};
+use crate::perform::perform;
 use crate::plan::Occasion;
 use crate::report::serve::{Page, serve};
 use crate::state::CONTROL;
@@ -56,38 +56,54 @@ enum Event {
     Stop(&'static str),
 }
 
-/// Turns that wait; a turn for the same user and occasion waits only once.
+/// Work that waits for its turn.
+#[derive(Debug)]
+enum Job {
+    /// A turn for one user.
+    Turn(Turn),
+    /// A command, and whoever waits for its answer.
+    Answer(UnixStream, Command),
+}
+
+impl Job {
+    /// Signing in and out does not wait for anything else.
+    fn is_urgent(&self) -> bool {
+        let urgent = |occasion| matches!(occasion, Occasion::Logon | Occasion::Logoff);
+        match self {
+            Self::Turn(_) => false,
+            Self::Answer(_, Command::Turn { occasion, .. }) => urgent(*occasion),
+            Self::Answer(..) => false,
+        }
+    }
+}
+
+/// Jobs that wait. Signing in and out goes first; the same turn waits only once.
 #[derive(Debug, Default)]
-pub struct Waiting {
-    order: VecDeque<(String, Occasion)>,
-    causes: BTreeMap<(String, Occasion), String>,
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// The policy directory changed while something else was at work.
+    policy_changed: bool,
 }
 
 impl Waiting {
-    /// Adds a turn, unless the same one waits already; the first cause is kept.
-    pub fn add(&mut self, user: &str, occasion: Occasion, cause: &str) {
-        let key = (user.to_owned(), occasion);
-        if !self.causes.contains_key(&key) {
-            self.causes.insert(key.clone(), cause.to_owned());
-            self.order.push_back(key);
+    fn add(&mut self, job: Job) {
+        let same = |other: &Job| match (other, &job) {
+            (Job::Turn(a), Job::Turn(b)) => a.user == b.user && a.occasion == b.occasion,
+            _ => false,
+        };
+        if self.jobs.iter().any(same) {
+            return;
         }
+        let after_urgent = self.jobs.iter().take_while(|job| job.is_urgent()).count();
+        let at = if job.is_urgent() { after_urgent } else { self.jobs.len() };
+        self.jobs.insert(at, job);
     }
 
-    /// The turn that waited longest.
-    pub fn take(&mut self) -> Option<(String, Occasion, String)> {
-        let key = self.order.pop_front()?;
-        let cause = self.causes.remove(&key)?;
-        Some((key.0, key.1, cause))
-    }
-
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.order.len()
-    }
-
-    /// Nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+    fn everybody(&mut self, agent: &Agent, occasion: Occasion, cause: &str) {
+        for user in agent.signed_in() {
+            let cause = cause.to_owned();
+            self.add(Job::Turn(Turn { user, occasion, cause, release: false, dry: false }));
+        }
     }
 }
 
@@ -107,36 +123,47 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
         tokio::spawn(serve(listener, pages));
     }
     tokio::spawn(accept(control, to.clone()));
-    let mut terminate = stop_signal(SignalKind::terminate())?;
-    let mut interrupt = stop_signal(SignalKind::interrupt())?;
+    for (kind, name) in [(SignalKind::terminate(), "SIGTERM"), (SignalKind::interrupt(), "SIGINT")]
+    {
+        let signal = signal(kind).map_err(|source| DaemonError::Signal { source })?;
+        tokio::spawn(stop_on(signal, name, to.clone()));
+    }
     let _watcher = watch_policy(agent.settings.policy_dir.clone(), to);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Agent started.");
-    refresh_everybody(agent, "start").await;
+    let _ = agent.gather(None); // so that the first scrape already tells whether the directory answers
+    let mut waiting = Waiting::default();
+    refresh(agent, &mut waiting, "start");
 
     let mut exchange_at = Instant::now() + ONLINE_EXCHANGE;
     let mut background_not_before = Instant::now();
     loop {
         publish(agent, &page);
+        if std::mem::take(&mut waiting.policy_changed) {
+            settle_down(&mut events, &mut waiting).await;
+            refresh(agent, &mut waiting, "the policy directory changed");
+        }
+        if let Some(job) = waiting.jobs.pop_front() {
+            if let Some(signal) = work(agent, job, &mut events, &mut waiting).await {
+                tracing::info!(signal, "Agent stopping.");
+                return Ok(());
+            }
+            continue;
+        }
         let background_at = background_at(agent).max(background_not_before);
         let event = tokio::select! {
             Some(event) = events.recv() => event,
             () = sleep_until(exchange_at) => Event::Due(Occasion::Exchange),
             () = sleep_until(background_at) => Event::Due(Occasion::Background),
-            _ = terminate.recv() => Event::Stop("SIGTERM"),
-            _ = interrupt.recv() => Event::Stop("SIGINT"),
         };
         match event {
             Event::Stop(signal) => {
                 tracing::info!(signal, "Agent stopping.");
                 return Ok(());
             }
-            Event::PolicyChanged => {
-                settle_down(&mut events, agent).await;
-                refresh_everybody(agent, "the policy directory changed").await;
-            }
-            Event::Asked(stream) => answer(agent, stream).await,
+            Event::PolicyChanged => waiting.policy_changed = true,
+            Event::Asked(stream) => ask(stream, &mut waiting).await,
             Event::Due(occasion) => {
-                everybody(agent, occasion, "the timer").await;
+                waiting.everybody(agent, occasion, "the timer");
                 match occasion {
                     Occasion::Exchange => exchange_at = Instant::now() + ONLINE_EXCHANGE,
                     _ => background_not_before = Instant::now() + BACKGROUND_PAUSE,
@@ -146,8 +173,75 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
     }
 }
 
-fn stop_signal(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DaemonError> {
-    signal(kind).map_err(|source| DaemonError::Signal { source })
+/// Does one job. Whoever signs in or out meanwhile does not wait: what runs is cut off, which loses
+/// nothing (each item is whole or untouched), and waits again. Gives the signal that ends the agent.
+async fn work(
+    agent: &mut Agent,
+    job: Job,
+    events: &mut mpsc::Receiver<Event>,
+    waiting: &mut Waiting,
+) -> Option<&'static str> {
+    let urgent = job.is_urgent();
+    let (turns, mut stream) = match job {
+        Job::Turn(turn) => {
+            let Turn { user, occasion, cause, release, dry } = turn;
+            (Command::Turn { user: Some(user), occasion, release, dry, cause }, None)
+        }
+        Job::Answer(stream, command) => (command, Some(stream)),
+    };
+    let answer = {
+        let mut performing = std::pin::pin!(perform(agent, turns.clone()));
+        loop {
+            tokio::select! {
+                answer = &mut performing => break Some(answer),
+                Some(event) = events.recv() => match event {
+                    Event::Stop(signal) => return Some(signal),
+                    Event::PolicyChanged => waiting.policy_changed = true,
+                    Event::Due(_) => {}
+                    Event::Asked(stream) => {
+                        ask(stream, waiting).await;
+                        if !urgent && waiting.jobs.front().is_some_and(Job::is_urgent) {
+                            break None;
+                        }
+                    }
+                },
+            }
+        }
+    };
+    let answer = answer.unwrap_or_else(|| {
+        postpone(&turns, agent, waiting);
+        control::Answer {
+            text: "cut short by somebody who signs in or out; the rest follows by itself\n"
+                .to_owned(),
+            ..control::Answer::default()
+        }
+    });
+    if let Some(stream) = &mut stream
+        && let Err(error) = control::reply(stream, &answer).await
+    {
+        tracing::debug!(%error, "Whoever asked did not wait for the answer.");
+    }
+    None
+}
+
+/// What was cut off waits again.
+fn postpone(command: &Command, agent: &Agent, waiting: &mut Waiting) {
+    let Command::Turn { user, occasion, release, dry: false, cause } = command else { return };
+    let users = user.clone().map_or_else(|| agent.signed_in(), |user| vec![user]);
+    for user in users {
+        let (occasion, release, cause) = (*occasion, *release, cause.clone());
+        waiting.add(Job::Turn(Turn { user, occasion, cause, release, dry: false }));
+    }
+}
+
+async fn stop_on(
+    mut signal: tokio::signal::unix::Signal,
+    name: &'static str,
+    to: mpsc::Sender<Event>,
+) {
+    if signal.recv().await.is_some() {
+        let _ = to.send(Event::Stop(name)).await; // nobody listens: the agent has ended already
+    }
 }
 
 async fn accept(control: UnixListener, to: mpsc::Sender<Event>) {
@@ -155,6 +249,15 @@ async fn accept(control: UnixListener, to: mpsc::Sender<Event>) {
         if to.send(Event::Asked(stream)).await.is_err() {
             return;
         }
+    }
+}
+
+/// Reads a command and lets it wait for its turn.
+async fn ask(mut stream: UnixStream, waiting: &mut Waiting) {
+    match timeout(SCRAPE_TIMEOUT, control::receive(&mut stream)).await {
+        Ok(Ok(command)) => waiting.add(Job::Answer(stream, command)),
+        Ok(Err(error)) => tracing::warn!(%error, "Command not understood."),
+        Err(_) => tracing::warn!("A command connection said nothing."),
     }
 }
 
@@ -179,48 +282,21 @@ fn watch_policy(directory: PathBuf, to: mpsc::Sender<Event>) -> Option<notify::R
     }
 }
 
-/// Waits until the directory has been quiet; what else was asked meanwhile is answered after.
-async fn settle_down(events: &mut mpsc::Receiver<Event>, agent: &mut Agent) {
+/// Waits until the directory has been quiet; what else is asked meanwhile waits for its turn.
+async fn settle_down(events: &mut mpsc::Receiver<Event>, waiting: &mut Waiting) {
     while let Ok(Some(event)) = timeout(POLICY_DEBOUNCE, events.recv()).await {
         if let Event::Asked(stream) = event {
-            answer(agent, stream).await;
+            ask(stream, waiting).await;
         }
     }
 }
 
-async fn refresh_everybody(agent: &mut Agent, cause: &str) {
-    let loaded = crate::load::load(&agent.settings.policy_dir, &agent.state, agent.clock.unix());
+fn refresh(agent: &mut Agent, waiting: &mut Waiting, cause: &str) {
+    let (directory, now) = (&agent.settings.policy_dir, agent.clock.unix());
+    let loaded = crate::load::load(directory, &agent.state, now, true);
     let _ = agent.note_policy(loaded);
     agent.publish();
-    everybody(agent, Occasion::Refresh, cause).await;
-}
-
-async fn everybody(agent: &mut Agent, occasion: Occasion, cause: &str) {
-    let mut waiting = Waiting::default();
-    for user in agent.signed_in() {
-        waiting.add(&user, occasion, cause);
-    }
-    while let Some((user, occasion, cause)) = waiting.take() {
-        let turn = Turn { user, occasion, cause, release: false, dry: false };
-        let _ = take(agent, &turn).await; // log, metrics and status have it
-    }
-}
-
-async fn answer(agent: &mut Agent, mut stream: UnixStream) {
-    let command = match timeout(SCRAPE_TIMEOUT, control::receive(&mut stream)).await {
-        Ok(Ok(command)) => command,
-        Ok(Err(error)) => return tracing::warn!(%error, "Command not understood."),
-        Err(_) => return tracing::warn!("A command connection said nothing."),
-    };
-    let cause = match &command {
-        Command::Turn { occasion, .. } => format!("`homeport {}`", occasion.name()),
-        Command::Settle { .. } => "`homeport conflicts resolve`".to_owned(),
-        Command::Force { .. } => "`homeport work-offline` or `work-online`".to_owned(),
-    };
-    let answer = perform(agent, command, &cause).await;
-    if let Err(error) = control::reply(&mut stream, &answer).await {
-        tracing::debug!(%error, "Whoever asked did not wait for the answer.");
-    }
+    waiting.everybody(agent, Occasion::Refresh, cause);
 }
 
 /// When the next background sync is due; without one, far away.

@@ -2,8 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "edge: the one place that writes files")]
 
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Replaces a file's content: beside, flush, rename, flush the directory. Makes the directory.
@@ -19,6 +19,25 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     beside.as_file().sync_all()?;
     beside.persist(path).map_err(|error| error.error)?;
     sync_dir(directory)
+}
+
+/// Largest file that is read whole from a home or a policy directory.
+const SMALL_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads a small regular file, one byte more than the bound at most. A pipe, device or endless file
+/// that somebody put in its place is an error, and never a wait.
+///
+/// # Errors
+/// As `open` and `read`, or when it is no regular file.
+pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(no_wait).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(SMALL_BYTES_MAX + 1).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// Makes a directory and those above it, open to its owner alone. One that exists stays as it is.

@@ -32,6 +32,14 @@ pub fn exchange(job: &Exchange, host: &str, now: SystemTime) -> Exchanged {
     }
 }
 
+/// Looks whether the share of a cache answers, and how quickly.
+pub fn look(job: &Exchange) -> Exchanged {
+    match probe(job) {
+        Ok(latency) => (Outcome::Unchanged, Some(latency)),
+        Err(outcome) => (outcome, None),
+    }
+}
+
 fn run(job: &Exchange, host: &str, now: SystemTime) -> Result<(Report, Duration), Outcome> {
     let latency = probe(job)?;
     let (pair, mut journal) = open(job)?;

@@ -34,10 +34,10 @@ pub const SCRAPES_MAX: usize = 8;
 pub const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest request of a scraper.
 pub const SCRAPE_BYTES_MAX: usize = 8 << 10;
-/// People signed in to one computer at a time.
-pub const SESSIONS_MAX: usize = 256;
 /// How deep a folder to be moved may be.
 pub const DEPTH_MAX: usize = 256;
+/// Conflicts listed for one cache; more are counted. A list this long needs another remedy.
+pub const CONFLICTS_MAX: usize = 1_000;
 /// Outcomes kept in the status of one user.
 pub const OUTCOMES_MAX: usize = 200;
 /// How long overwritten and deleted versions stay in the recycle area.

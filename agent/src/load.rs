@@ -41,8 +41,8 @@ pub enum PolicyState {
     LastGood,
 }
 
-/// Loads the policy directory and settles which set is in force.
-pub fn load(directory: &Path, state: &StateDir, now_unix: i64) -> Loaded {
+/// Loads the policy directory and settles which set is in force; `keep_it` records a new good set.
+pub fn load(directory: &Path, state: &StateDir, now_unix: i64, keep_it: bool) -> Loaded {
     let mut problems = Vec::new();
     let good = state.good_policy().unwrap_or_else(|error| {
         problems.push(chain(&error));
@@ -56,11 +56,21 @@ pub fn load(directory: &Path, state: &StateDir, now_unix: i64) -> Loaded {
             return fall_back(&good, problems);
         }
     };
+    if files.is_empty() && !good.files.is_empty() {
+        // A copy that is under way, or a mount that is not there, would bring every folder home.
+        let directory = directory.display();
+        problems.push(format!(
+            "{directory} holds no policy file any more; to withdraw policy on purpose, leave an \
+             object that configures nothing"
+        ));
+        return fall_back(&good, problems);
+    }
     let Parsed { set, diagnostics } = parse(&files, &good.applied);
     problems.extend(diagnostics.iter().map(Diagnostic::to_string));
     let Some(set) = set else { return fall_back(&good, problems) };
     let keep = advance(&good, &files, &set, now_unix);
-    if keep != good
+    if keep_it
+        && keep != good
         && let Err(error) = state.keep_good_policy(&keep)
     {
         // Without a record a later rollback could not be told; the set is not applied.

@@ -1,9 +1,11 @@
 //! Moves and copies the contents of folders without ever overwriting or losing any of them.
 #![expect(clippy::disallowed_methods, reason = "edge: moves files")]
 
-use std::fs::{File, FileTimes, Metadata};
+use std::fs::{File, FileTimes, Metadata, Permissions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -70,9 +72,10 @@ fn move_level(from: &Path, to: &Path, depth: usize, moved: &mut Moved) -> Result
         match rename_new(&source, &target) {
             Ok(()) => moved.entries += 1,
             Err(Errno::EXIST) => join_twins(&source, &target, depth, moved)?,
+            // Across file systems the kernel says so before it looks whether the name is taken.
+            Err(Errno::XDEV) if is_taken(&target)? => join_twins(&source, &target, depth, moved)?,
             Err(Errno::XDEV) => {
-                copy_entry(&source, &target, depth + 1)?;
-                remove_entry(&source)?;
+                carry_entry(&source, &target, depth + 1)?;
                 moved.entries += 1;
             }
             Err(error) => return Err(io_error("move", &source)(error.into())),
@@ -128,7 +131,7 @@ fn join_twins(
     }
     if a.is_file() && b.is_file() && same_content(source, &a, target, &b)? {
         moved.equal += 1;
-        return remove_entry(source);
+        return std::fs::remove_file(source).map_err(io_error("remove the equal", source));
     }
     let both = free_name(target)?;
     rename_or_copy(source, &both, depth)?;
@@ -139,10 +142,7 @@ fn join_twins(
 fn rename_or_copy(source: &Path, target: &Path, depth: usize) -> Result<(), MoveError> {
     match rename_new(source, target) {
         Ok(()) => Ok(()),
-        Err(Errno::XDEV) => {
-            copy_entry(source, target, depth + 1)?;
-            remove_entry(source)
-        }
+        Err(Errno::XDEV) => carry_entry(source, target, depth + 1),
         Err(error) => Err(io_error("move", source)(error.into())),
     }
 }
@@ -201,15 +201,46 @@ fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-fn remove_entry(path: &Path) -> Result<(), MoveError> {
-    let meta = std::fs::symlink_metadata(path).map_err(io_error("look at", path))?;
-    let removed = if meta.is_dir() {
-        // The whole tree has just been copied; removal does not follow links.
-        std::fs::remove_dir_all(path)
-    } else {
-        std::fs::remove_file(path)
-    };
-    removed.map_err(io_error("remove the moved", path))
+fn is_taken(path: &Path) -> Result<bool, MoveError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_error("look at", path)(error)),
+    }
+}
+
+/// Takes an entry to another file system: each file is copied, compared with what it was, and only
+/// then removed; a folder goes when it is empty. What a program writes meanwhile stays where it is
+/// and is found by the next sweep.
+fn carry_entry(source: &Path, target: &Path, depth: usize) -> Result<(), MoveError> {
+    if depth > DEPTH_MAX {
+        return Err(MoveError::TooDeep { path: source.to_owned() });
+    }
+    let look = || std::fs::symlink_metadata(source).map_err(io_error("look at", source));
+    let before = look()?;
+    if !before.is_dir() {
+        copy_entry(source, target, depth)?;
+        let after = look()?;
+        let stamp = |meta: &Metadata| (meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino());
+        if stamp(&before) != stamp(&after) {
+            let why = io::Error::other("it changed while it was moved; both versions are kept");
+            return Err(io_error("move", source)(why));
+        }
+        return std::fs::remove_file(source).map_err(io_error("remove the moved", source));
+    }
+    make_dir_like(target, &before)?;
+    for name in entries(source)? {
+        carry_entry(&source.join(&name), &target.join(&name), depth + 1)?;
+    }
+    sync_dir(target).map_err(io_error("flush", target))?;
+    std::fs::remove_dir(source).map_err(io_error("remove the emptied", source))
+}
+
+/// Makes a new directory with the permission bits of another; never with set-id bits.
+fn make_dir_like(target: &Path, like: &Metadata) -> Result<(), MoveError> {
+    let mode = like.mode() & 0o777 | 0o700;
+    let made = std::fs::DirBuilder::new().mode(mode).create(target);
+    made.map_err(io_error("make", target))
 }
 
 /// Copies everything inside `from` into the new directory `to`, durable before it returns.
@@ -226,11 +257,10 @@ fn copy_entry(source: &Path, target: &Path, depth: usize) -> Result<(), MoveErro
     }
     let meta = std::fs::symlink_metadata(source).map_err(io_error("look at", source))?;
     if meta.is_dir() {
-        std::fs::create_dir(target).map_err(io_error("make", target))?;
+        make_dir_like(target, &meta)?;
         for name in entries(source)? {
             copy_entry(&source.join(&name), &target.join(&name), depth + 1)?;
         }
-        std::fs::set_permissions(target, meta.permissions()).map_err(io_error("set up", target))?;
         return sync_dir(target).map_err(io_error("flush", target));
     }
     if meta.is_symlink() {
@@ -245,17 +275,23 @@ fn copy_entry(source: &Path, target: &Path, depth: usize) -> Result<(), MoveErro
     copy_file(source, target, &meta).map_err(io_error("copy", source))
 }
 
-/// `std::fs::copy` shares blocks where the file system can.
+/// Copies into a file that must be new, through no link, and makes it durable before it has its
+/// name. On Linux `io::copy` between files shares blocks where the file system can.
 fn copy_file(source: &Path, target: &Path, meta: &Metadata) -> io::Result<()> {
-    let copied = std::fs::copy(source, target)?;
-    let file = File::options().write(true).open(target).or_else(|_| File::open(target))?;
+    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let mut from = File::options().read(true).custom_flags(no_follow).open(source)?;
+    let directory = target.parent().unwrap_or(Path::new("."));
+    let mut beside = tempfile::Builder::new().prefix(".homeport-move-").tempfile_in(directory)?;
+    let copied = io::copy(&mut from, beside.as_file_mut())?;
+    let file = beside.as_file();
+    file.set_permissions(Permissions::from_mode(meta.mode() & 0o777))?;
     file.set_times(FileTimes::new().set_modified(meta.modified()?))?;
     file.sync_all()?;
     let after = std::fs::symlink_metadata(source)?;
     if copied != after.len() || after.modified()? != meta.modified()? {
         return Err(io::Error::other("it changed while it was copied"));
     }
-    Ok(())
+    beside.persist_noclobber(target).map(drop).map_err(|error| error.error)
 }
 
 #[cfg(test)]
@@ -310,5 +346,44 @@ mod tests {
         let meta = std::fs::metadata(to.join("a/file")).unwrap();
         assert_eq!(meta.modified().unwrap(), then);
         assert_eq!(read(&from, "a/file"), "text");
+    }
+
+    /// Another file system, where this computer has one.
+    fn elsewhere() -> Option<tempfile::TempDir> {
+        tempfile::tempdir_in("/dev/shm").ok()
+    }
+
+    #[test]
+    fn across_file_systems_nothing_is_overwritten_and_no_link_is_followed() {
+        let Some(other) = elsewhere() else { return println!("skipped: there is no /dev/shm") };
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), other.path().join("to"));
+        write(&from, "Plan.odt", "mine");
+        write(&to, "Plan.odt", "theirs");
+        write(&from, "Sub/a.txt", "a");
+        write(&to, "Sub/b.txt", "b");
+        write(&from, "notes.txt", "notes");
+        write(dir.path(), "victim", "victim");
+        symlink(dir.path().join("victim"), to.join("notes.txt")).unwrap();
+
+        let moved = move_contents(&from, &to).unwrap();
+
+        assert_eq!(moved.kept_both, 2);
+        assert_eq!(read(&to, "Plan.odt"), "theirs");
+        assert_eq!(read(&to, "Plan (before redirection).odt"), "mine");
+        assert_eq!((read(&to, "Sub/a.txt"), read(&to, "Sub/b.txt")), ("a".into(), "b".into()));
+        assert_eq!(read(dir.path(), "victim"), "victim");
+        assert_eq!(read(&to, "notes (before redirection).txt"), "notes");
+        assert_eq!(entries(&from).unwrap(), Vec::<std::ffi::OsString>::new());
+    }
+
+    #[test]
+    fn set_id_bits_do_not_travel() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        write(&from, "tool", "x");
+        std::fs::set_permissions(from.join("tool"), Permissions::from_mode(0o4755)).unwrap();
+        copy_tree(&from, &to).unwrap();
+        assert_eq!(std::fs::metadata(to.join("tool")).unwrap().mode() & 0o7777, 0o755);
     }
 }

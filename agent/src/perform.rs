@@ -7,19 +7,20 @@ use serde_json::json;
 use crate::agent::Agent;
 use crate::control::{Answer, Command};
 use crate::cycle::{Done, Turn, cycle};
+use crate::load::PolicyState;
 use crate::outcome::{Outcome, chain};
 use crate::plan::Occasion;
 use crate::report::status::{Line, step_line};
 
 /// Carries out one command.
-pub async fn perform(agent: &mut Agent, command: Command, cause: &str) -> Answer {
+pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
     match command {
-        Command::Turn { user, occasion, release, dry } => {
+        Command::Turn { user, occasion, release, dry, cause } => {
             let users = user.map_or_else(|| agent.signed_in(), |user| vec![user]);
             let mut answer = Answer::default();
             for user in users {
-                let cause = cause.to_owned();
-                let turn = Turn { user, occasion, cause, release, dry };
+                let user = agent.account_name(&user);
+                let turn = Turn { user, occasion, cause: cause.clone(), release, dry };
                 add(&mut answer, take(agent, &turn).await);
             }
             if answer.text.is_empty() {
@@ -27,13 +28,11 @@ pub async fn perform(agent: &mut Agent, command: Command, cause: &str) -> Answer
             }
             answer
         }
-        Command::Settle { user, path, how } => settle(agent, &user, &path, how, cause).await,
+        Command::Settle { user, path, how } => {
+            settle(agent, &agent.account_name(&user), &path, how).await
+        }
         Command::Force { user, path, offline } => {
-            agent.force(&user, &path, offline);
-            let occasion = if offline { Occasion::Refresh } else { Occasion::Manual };
-            let cause = cause.to_owned();
-            let turn = Turn { user, occasion, cause, release: false, dry: false };
-            take(agent, &turn).await
+            force(agent, agent.account_name(&user), &path, offline).await
         }
     }
 }
@@ -49,10 +48,38 @@ pub async fn take(agent: &mut Agent, turn: &Turn) -> Answer {
     }
 }
 
+/// Switches folders to working offline, or back, if policy and the path allow it.
+async fn force(agent: &mut Agent, user: String, path: &Unc, offline: bool) -> Answer {
+    let refused = |why: &str| Answer {
+        text: format!("{path}: refused: {why}\n"),
+        refused: 1,
+        ..Answer::default()
+    };
+    let known = agent.known(&user);
+    if offline && known.rules.as_ref().is_some_and(|rules| !rules.allow_work_offline) {
+        return refused("policy does not let people switch (offline-files.allow-work-offline)");
+    }
+    if !known.connections.keys().any(|cached| cached.below(path).is_some()) {
+        return refused("nothing below it is kept offline for this user");
+    }
+    agent.force(&user, path, offline);
+    let (occasion, cause) = match offline {
+        true => (Occasion::Refresh, "`homeport work-offline`"),
+        false => (Occasion::Manual, "`homeport work-online`"),
+    };
+    let turn = Turn { user, occasion, cause: cause.to_owned(), release: false, dry: false };
+    let mut answer = take(agent, &turn).await;
+    if offline && answer.error.is_none() {
+        answer.text = format!("{path} works offline until `homeport work-online`\n");
+    }
+    answer
+}
+
 fn add(answer: &mut Answer, more: Answer) {
     answer.text.push_str(&more.text);
     answer.refused += more.refused;
     answer.failed += more.failed;
+    answer.policy_rejected |= more.policy_rejected;
     answer.error = answer.error.take().or(more.error);
     match &mut answer.json {
         serde_json::Value::Array(all) => all.push(more.json),
@@ -62,7 +89,8 @@ fn add(answer: &mut Answer, more: Answer) {
 
 fn tell(agent: &Agent, turn: &Turn, done: &Done) -> Answer {
     let Turn { user, occasion, .. } = turn;
-    let mut answer = Answer::default();
+    let state = agent.status.policy.state;
+    let mut answer = Answer { policy_rejected: state != PolicyState::Current, ..Answer::default() };
     if done.decision.is_none() {
         answer.text = format!("{user}: no policy is in force; nothing is done\n");
         for problem in &agent.status.policy.problems {
@@ -71,7 +99,12 @@ fn tell(agent: &Agent, turn: &Turn, done: &Done) -> Answer {
         answer.json = json!({ "user": user, "policy": "none" });
         return answer;
     }
-    answer.text = format!("{user}, {}:\n", occasion.name());
+    if state == PolicyState::LastGood {
+        let rejected =
+            "the newest policy is REJECTED (see `homeport status`); the last good one holds";
+        answer.text = format!("{rejected}\n");
+    }
+    answer.text.push_str(&format!("{user}, {}:\n", occasion.name()));
     let steps: Vec<Line> = match turn.dry {
         true => Vec::new(),
         false => done
@@ -100,17 +133,7 @@ fn tell(agent: &Agent, turn: &Turn, done: &Done) -> Answer {
             answer.text.push_str("  nothing to do\n");
         }
     }
-    let count = |wanted: &str| {
-        let found = done.outcomes.iter().filter(|outcome| outcome.name() == wanted).count();
-        u32::try_from(found).unwrap_or(u32::MAX)
-    };
-    // A share that is away is no failure of the command: the folder is offline, and says so.
-    let away = done
-        .outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome, Outcome::Failed { unreachable: true, .. }));
-    answer.refused = count("refused");
-    answer.failed = count("failed") - u32::try_from(away.count()).unwrap_or(0);
+    (answer.refused, answer.failed) = count_bad(&done.outcomes);
     answer.json = json!({
         "user": user, "occasion": occasion.name(), "decision": done.decision,
         "plan": done.plan, "outcomes": done.outcomes,
@@ -118,10 +141,29 @@ fn tell(agent: &Agent, turn: &Turn, done: &Done) -> Answer {
     answer
 }
 
+/// How many steps were refused, and how many failed. Items that failed inside an exchange, and deletes
+/// that the brake holds, count too: somebody has to look.
+fn count_bad(outcomes: &[Outcome]) -> (u32, u32) {
+    let (mut refused, mut failed) = (0, 0);
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Refused { .. } => refused += 1,
+            // A share that is away is no failure of the command: the folder is offline, and says so.
+            Outcome::Failed { unreachable, .. } => failed += u32::from(!unreachable),
+            Outcome::Done { report: Some(report), .. } => {
+                refused += u32::from(report.held.is_some());
+                failed += u32::from(report.counts.failed > 0);
+            }
+            Outcome::Done { .. } | Outcome::Unchanged => {}
+        }
+    }
+    (refused, failed)
+}
+
 /// Settles a conflict: finds the cache that holds the path, and asks the worker.
-async fn settle(agent: &mut Agent, user: &str, path: &Unc, how: Resolve, cause: &str) -> Answer {
+async fn settle(agent: &mut Agent, user: &str, path: &Unc, how: Resolve) -> Answer {
     let failed = |error: String| Answer { error: Some(error), ..Answer::default() };
-    let (cause, user) = (cause.to_owned(), user.to_owned());
+    let (cause, user) = ("`homeport conflicts resolve`".to_owned(), user.to_owned());
     let turn = Turn { user, occasion: Occasion::Manual, cause, release: false, dry: true };
     let done = match cycle(agent, &turn).await {
         Ok(done) => done,

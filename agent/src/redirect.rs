@@ -426,7 +426,9 @@ pub fn forget_cache(data: &Path, folder: Folder, unc: &Unc) -> Result<(), Redire
 
 fn read_xdg(home: &Path) -> Result<String, RedirectError> {
     let path = home.join(xdg::FILE);
-    match std::fs::read_to_string(&path) {
+    let text = durable::read_small(&path);
+    let utf8 = |bytes| String::from_utf8(bytes).map_err(io::Error::other);
+    match text.and_then(utf8) {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(io_error("read", &path)(error)),

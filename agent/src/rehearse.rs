@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use homeport_policy::decide::decide;
+use homeport_policy::decide::{Decision, decide};
 use homeport_policy::diff::{Change, changes};
 use homeport_policy::facts::{Computer, Directory, Facts, Network, Os, User};
-use homeport_policy::filter::applicable;
 use homeport_policy::layer::PolicySet;
 use homeport_policy::merge::Memo;
+use homeport_policy::reach::{ComputerReach, Sieve, UserReach};
 use homeport_policy::settings::{Half, Id, Slot};
 use homeport_policy::value::{Glob, Value};
 use serde::Serialize;
@@ -73,25 +73,34 @@ pub fn rehearse(
     let (kinds, left_out) = kinds(old, new, snapshot, os);
     let mut found = Rehearsal { kinds_left_out: left_out, ..Rehearsal::default() };
     let mut counted: BTreeMap<(String, String, String), Counted> = BTreeMap::new();
-    let (mut old_memo, mut new_memo) = (Memo::default(), Memo::default());
+    let (before, after) = (Sieve::new(old), Sieve::new(new));
+    let (mut old, mut new) = (Side::new(old, &before), Side::new(new, &after));
+    let reach = |computer: &Computer| (before.computer(computer), after.computer(computer));
+    let kinds: Vec<_> = kinds
+        .into_iter()
+        .map(|(kind, computer)| (kind, Tried { reach: reach(&computer), computer }))
+        .collect();
     let own = |name: &str| {
         let os = snapshot.computer_os(name).unwrap_or(os);
-        snapshot.computer(name, os, None).map(Arc::new)
+        let computer = Arc::new(snapshot.computer(name, os, None)?);
+        Some(Tried { reach: reach(&computer), computer })
     };
     for name in snapshot.user_names() {
         let Some(user) = snapshot.user(name) else { continue };
         found.users += 1;
         let mut changed = false;
-        let primary: Vec<Arc<Computer>> =
+        let primary: Vec<Tried> =
             user.primary_computers.iter().filter_map(|dn| own(&dn.leaf())).collect();
-        let others = kinds.iter().map(|(_, computer)| computer);
-        let others = others.filter(|computer| !primary.iter().any(|own| own.dn == computer.dn));
-        for computer in primary.iter().chain(others) {
+        let others = kinds.iter().map(|(_, tried)| tried);
+        let others =
+            others.filter(|other| !primary.iter().any(|own| own.computer.dn == other.computer.dn));
+        let user_reach = (before.user(&user), after.user(&user));
+        for Tried { computer, reach } in primary.iter().chain(others) {
             found.pairs += 1;
             let facts = facts(&user, computer, snapshot);
-            let before = decide(&old_memo.merge(old, applicable(old, &facts)), &facts);
-            let after = decide(&new_memo.merge(new, applicable(new, &facts)), &facts);
-            let changes = changes(&before, &after);
+            let from = old.decide(&user_reach.0, &reach.0, &facts);
+            let to = new.decide(&user_reach.1, &reach.1, &facts);
+            let changes = changes(&from, &to);
             changed |= !changes.is_empty();
             found.pairs_changed += usize::from(!changes.is_empty());
             for change in changes {
@@ -104,6 +113,30 @@ pub fn rehearse(
     found.changes = counted.into_values().collect();
     found.changes.sort_by_key(|counted| std::cmp::Reverse(counted.pairs));
     found
+}
+
+/// One of the two sets, and what is remembered of it.
+struct Side<'a> {
+    set: &'a PolicySet,
+    sieve: &'a Sieve<'a>,
+    memo: Memo,
+}
+
+impl<'a> Side<'a> {
+    fn new(set: &'a PolicySet, sieve: &'a Sieve<'a>) -> Self {
+        Self { set, sieve, memo: Memo::default() }
+    }
+
+    fn decide(&mut self, user: &UserReach, computer: &ComputerReach, facts: &Facts) -> Decision {
+        let objects = self.sieve.combine(Some(user), computer);
+        decide(&self.memo.merge(self.set, objects), facts)
+    }
+}
+
+/// A computer, and what of the old and of the new set reaches it.
+struct Tried {
+    computer: Arc<Computer>,
+    reach: (ComputerReach, ComputerReach),
 }
 
 fn facts(user: &Arc<User>, computer: &Arc<Computer>, snapshot: &Snapshot) -> Facts {

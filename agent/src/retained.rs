@@ -1,6 +1,4 @@
 //! The file in a user's data in which everything retained about redirections is kept.
-#![expect(clippy::disallowed_methods, reason = "edge: reads the file")]
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +56,7 @@ pub enum RetainedError {
 /// [`RetainedError`]; a damaged file is never taken for an empty one.
 pub fn read(data: &Path) -> Result<RetainedMap, RetainedError> {
     let path = data.join(NAME);
-    let text = match std::fs::read(&path) {
+    let text = match durable::read_small(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(source) => return Err(RetainedError::Read { path, source }),

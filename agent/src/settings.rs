@@ -222,7 +222,9 @@ impl Settings {
             let message = error.message().trim().replace('\n', ", ");
             SettingsError::Parse { path: path.to_owned(), line, column, message }
         })?;
-        let base = path.parent().unwrap_or(Path::new(""));
+        let path = std::path::absolute(path)
+            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        let base = path.parent().unwrap_or(Path::new("/"));
         let absolute = |path: &mut PathBuf| *path = base.join(&*path);
         absolute(&mut settings.state_dir);
         absolute(&mut settings.policy_dir);

@@ -1,11 +1,11 @@
 //! Reads a directory of policy files as it is; whether it makes sense is decided by `load`.
 #![expect(clippy::disallowed_methods, reason = "edge: reads policy files")]
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use homeport_policy::parse::{FILE_SIZE_MAX, SourceFile};
+use homeport_policy::parse::SourceFile;
 
+use crate::durable;
 use crate::limits::POLICY_FILES_MAX;
 
 /// The directory could not be read at all. That is not an empty policy.
@@ -47,16 +47,8 @@ pub fn read(path: &Path) -> Result<Vec<SourceFile>, SourceError> {
     }
     names.sort();
     let file = |name: String| {
-        let content = read_bounded(&path.join(&name)).map_err(|error| error.to_string());
+        let content = durable::read_small(&path.join(&name)).map_err(|error| error.to_string());
         SourceFile { name, content }
     };
     Ok(names.into_iter().map(file).collect())
-}
-
-/// At most one byte more than a policy file may have; the parser says that it is too large.
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    let file = std::fs::File::open(path)?;
-    file.take(FILE_SIZE_MAX as u64 + 1).read_to_end(&mut content)?;
-    Ok(content)
 }

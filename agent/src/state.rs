@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use homeport_policy::connection::State as Connection;
+use homeport_policy::sync_rules::SyncRules;
 use homeport_policy::unc::Unc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,10 @@ pub struct UserState {
     pub last_sync_unix_ms: Option<i64>,
     /// State of each cached folder's connection.
     pub connections: BTreeMap<Unc, Connection>,
+    /// How this user's caches were synchronised by the last decision that rested on an answer of
+    /// the directory; it counts while the directory is out of reach.
+    #[serde(default)]
+    pub rules: Option<SyncRules>,
     /// Folders that the person switched to working offline.
     #[serde(default)]
     pub forced: Vec<Unc>,

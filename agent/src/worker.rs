@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::jobs;
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{CONFLICTS_MAX, FRAME_BYTES_MAX};
 use crate::observed::Observed;
 use crate::outcome::Outcome;
 use crate::plan::{Exchange, UserPaths, What};
@@ -203,6 +203,7 @@ fn execute(what: &What, begin: &Begin, now: SystemTime) -> jobs::Exchanged {
             plain(redirect::retain(*folder, expects, retain, &data))
         }
         What::Sync(exchange) => jobs::exchange(exchange, host, now),
+        What::Probe(exchange) => jobs::look(exchange),
         What::DropCache { folder, exchange } => {
             jobs::drop_cache(*folder, exchange, &data, host, now)
         }
@@ -224,7 +225,11 @@ fn inspect(exchange: &Exchange, begin: &Begin) -> Inspected {
     };
     let conflicts = jobs::conflicts(exchange).map_err(&mut note).unwrap_or_default();
     let pending = jobs::pending(exchange, &begin.host).map_err(&mut note).ok();
-    inspected.conflicts = conflicts;
+    if conflicts.len() > CONFLICTS_MAX {
+        let more = conflicts.len() - CONFLICTS_MAX;
+        inspected.error = Some(format!("{more} more conflicts are not listed"));
+    }
+    inspected.conflicts = conflicts.into_iter().take(CONFLICTS_MAX).collect();
     inspected.pending = pending;
     inspected
 }

@@ -144,8 +144,9 @@ fn a_bad_policy_after_a_good_one_leaves_the_good_one_in_force() {
     let world = World::with_staff();
     world.ok(&["logon", "alice"]);
     world.write("policy.d/staff.toml", "schema = 1\n[policy\n");
-    let said = world.ok(&["apply", "alice"]);
-    assert!(!said.contains("home from"), "{said}");
+    let ran = world.homeport(&["apply", "alice"]);
+    assert_eq!(ran.code, 3, "{}", ran.out);
+    assert!(ran.out.contains("REJECTED") && !ran.out.contains("home from"), "{}", ran.out);
     let status = world.ok(&["status"]);
     assert!(status.contains("REJECTED") && status.contains("toml-syntax"), "{status}");
 }
@@ -156,7 +157,7 @@ fn a_lower_version_is_refused() {
     world.write("policy.d/staff.toml", &STAFF.replace("version = 1", "version = 3"));
     world.ok(&["logon", "alice"]);
     world.write("policy.d/staff.toml", STAFF);
-    world.ok(&["apply", "alice"]);
+    assert_eq!(world.homeport(&["apply", "alice"]).code, 3);
     let status = world.ok(&["status"]);
     assert!(status.contains("lower-version"), "{status}");
 }
@@ -202,4 +203,113 @@ fn the_help_names_every_command() {
     for command in ["demo", "run", "policy", "plan", "apply", "logon", "logoff", "sync", "status"] {
         assert!(said.contains(&format!("\n  {command}")), "{command} is missing in\n{said}");
     }
+}
+
+#[test]
+fn one_account_has_one_name_and_no_name_leaves_the_homes() {
+    let world = World::with_staff();
+    world.ok(&["logon", "ALICE"]);
+    world.ok(&["logon", r"CORP\alice"]);
+    let status = world.ok(&["status"]);
+    assert_eq!(status.matches("signed in;").count(), 1, "{status}");
+    for name in ["../x", "a/b", ".."] {
+        let ran = world.homeport(&["logon", name]);
+        assert_eq!(ran.code, 4, "{name}: {}", ran.out);
+        assert!(ran.err.contains("is no user name"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn relative_settings_make_absolute_links() {
+    let world = World::with_staff();
+    world.write("homes/alice/Documents/Thesis.odt", "one");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_homeport"));
+    command.env_clear().current_dir(world.path("homes"));
+    let ran = support::ran(
+        command.args(["--settings", "../agent.toml", "logon", "alice"]).output().unwrap(),
+    );
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(world.read("homes/alice/Documents/Thesis.odt").as_deref(), Some("one"));
+}
+
+#[test]
+fn a_plan_does_not_bring_a_policy_into_force() {
+    let world = World::with_staff();
+    world.write("policy.d/staff.toml", &STAFF.replace("version = 1", "version = 99"));
+    world.ok(&["plan", "alice"]);
+    world.write("policy.d/staff.toml", STAFF);
+    world.ok(&["apply", "alice"]);
+}
+
+#[test]
+fn screens_hold_while_the_directory_is_away() {
+    let world = World::with_staff();
+    let policy = format!("{STAFF}\n[computer.offline-files]\nfile-screens = ['*.pst']\n");
+    world.write("policy.d/staff.toml", &policy);
+    world.ok(&["logon", "alice"]);
+    std::fs::remove_file(world.path("corp.ldif")).unwrap();
+    world.write("homes/alice/Documents/mail.pst", "mail");
+    world.ok(&["sync", "alice"]);
+    assert_eq!(world.read("server/home/alice/Documents/mail.pst"), None);
+}
+
+#[test]
+fn working_offline_is_refused_where_policy_or_path_say_no() {
+    let world = World::with_staff();
+    world.ok(&["logon", "alice"]);
+    let ran = world.homeport(&["work-offline", r"\\nope\share"]);
+    assert_eq!(ran.code, 5, "{}", ran.out);
+    let policy = format!("{STAFF}\n[computer.offline-files]\nallow-work-offline = false\n");
+    world.write("policy.d/staff.toml", &policy);
+    world.ok(&["apply", "alice"]);
+    let ran = world.homeport(&["work-offline", r"\\files\home"]);
+    assert_eq!(ran.code, 5, "{}", ran.out);
+    assert!(ran.out.contains("allow-work-offline"), "{}", ran.out);
+}
+
+#[test]
+fn names_cannot_steer_the_terminal_of_whoever_looks() {
+    let world = World::with_staff();
+    let name = "homes/alice/Documents/\u{1b}]0;PWNED\u{7}\u{1b}[2J.txt";
+    world.write(name, "here");
+    world.write(&name.replace("homes/alice", "server/home/alice"), "there");
+    world.ok(&["logon", "alice"]);
+    for args in [&["status"][..], &["conflicts", "list"], &["sync", "alice"]] {
+        let said = world.ok(args);
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+    }
+    assert!(world.ok(&["conflicts", "list"]).contains(r"\u{1b}]0;PWNED"));
+}
+
+#[test]
+fn a_pipe_among_the_policy_files_rejects_the_set_and_hangs_nobody() {
+    let world = World::with_staff();
+    world.ok(&["logon", "alice"]);
+    let pipe = world.path("policy.d/zz.toml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let ran = world.homeport(&["apply", "alice"]);
+    assert_eq!(ran.code, 3, "{}", ran.out);
+    assert!(world.ok(&["status"]).contains("it is no regular file"));
+}
+
+#[test]
+fn files_that_could_not_be_exchanged_are_no_success() {
+    let world = World::with_staff();
+    world.ok(&["logon", "alice"]);
+    use std::os::unix::ffi::OsStrExt as _;
+    let name = std::ffi::OsStr::from_bytes(b"bad\xff.txt");
+    std::fs::write(world.path("homes/alice/Documents").join(name), "x").unwrap();
+    assert_eq!(world.homeport(&["sync", "alice"]).code, 6);
+}
+
+#[test]
+fn two_accounts_of_one_name_make_a_directory_unusable() {
+    let world = World::with_staff();
+    let twin =
+        "\ndn: CN=Other,OU=Staff,DC=corp,DC=test\nobjectClass: user\nsAMAccountName: Alice\n";
+    world.write("corp.ldif", &format!("{}{twin}", support::LDIF));
+    let ran = world.homeport(&["policy", "explain", "--user", "alice", "--computer", "X"]);
+    assert_eq!(ran.code, 4);
+    assert!(ran.err.contains("has the account name of another entry"), "{}", ran.err);
 }

@@ -95,14 +95,14 @@ fn a_policy_that_changes_is_in_force_at_once_and_a_bad_one_never() {
     world.write("policy.d/staff.toml", "schema = 1\n[policy]\nid = 'staff'\nversion = \n");
     running.until("the rejection", |metrics| {
         metrics.contains("homeport_policy_last_load_successful 0")
-            && metrics.contains("homeport_policy_using_last_good 1")
+            && metrics.contains("\nhomeport_policy_using_last_good 1\n")
     });
     assert!(running.get("/healthz").starts_with("HTTP/1.1 503"));
     let home = world.path("homes/alice/Documents");
     assert!(std::fs::symlink_metadata(&home).unwrap().is_symlink(), "the good policy holds");
     world.write("policy.d/staff.toml", "schema = 1\n[policy]\nid = 'staff'\nversion = 2\n");
     running.until("the new policy", |metrics| {
-        metrics.contains("homeport_policy_last_load_successful 1")
+        metrics.contains("\nhomeport_policy_last_load_successful 1\n")
             && metrics.contains("homeport_steps_total{result=\"done\",step=\"restore\"} 1")
     });
     assert!(std::fs::symlink_metadata(&home).unwrap().is_dir(), "the folder is home");
@@ -122,7 +122,7 @@ fn a_bad_policy_at_the_start_leaves_the_agent_running_idle_and_complaining() {
     assert!(world.ok(&["status"]).contains("toml-syntax"));
     world.write("policy.d/bad.toml", STAFF);
     running.until("the mended policy", |metrics| {
-        metrics.contains("homeport_policy_last_load_successful 1")
+        metrics.contains("\nhomeport_policy_last_load_successful 1\n")
     });
 }
 
@@ -171,4 +171,46 @@ fn a_second_agent_on_the_same_state_is_refused() {
     let ran = world.homeport(&["run"]);
     assert_eq!(ran.code, 4, "{}", ran.err);
     assert!(ran.err.contains("another Homeport uses the state directory"), "{}", ran.err);
+}
+
+#[test]
+fn a_sign_in_does_not_wait_for_somebody_elses_sync() {
+    let world = World::with_staff();
+    let policy = format!("{STAFF}\n[computer.offline-files]\nbandwidth = '8kbit/s'\n");
+    world.write("policy.d/staff.toml", &policy);
+    std::fs::create_dir_all(world.path("homes/bob")).unwrap();
+    let running = Running::start(&world);
+    running.world.ok(&["logon", "alice"]);
+    // At this rate the file takes ten minutes.
+    world.write("homes/alice/Documents/large.bin", &"x".repeat(600_000));
+    let mut sync = world.command(&["sync", "alice"]).stdout(Stdio::piped()).spawn().unwrap();
+    let temp = |name: &str| name.starts_with(".homeport-tmp-");
+    let started = Instant::now();
+    while !support::tree(&world.path("server"))
+        .iter()
+        .any(|(name, _)| temp(name.rsplit('/').next().unwrap()))
+    {
+        assert!(started.elapsed() < PATIENCE, "the sync never began");
+        std::thread::yield_now();
+    }
+    world.ok(&["logon", "bob"]);
+    let mut said = String::new();
+    sync.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("cut short by somebody who signs in"), "{said}");
+    sync.wait().unwrap();
+}
+
+#[test]
+fn an_emptied_policy_directory_is_no_policy_and_the_last_good_one_stays() {
+    let world = World::with_staff();
+    let running = Running::start(&world);
+    running.world.ok(&["logon", "alice"]);
+    std::fs::rename(world.path("policy.d/staff.toml"), world.path("staff.toml")).unwrap();
+    running.until("the complaint", |metrics| {
+        metrics.contains("\nhomeport_policy_using_last_good 1\n")
+    });
+    let home = world.path("homes/alice/Documents");
+    assert!(std::fs::symlink_metadata(&home).unwrap().is_symlink());
+    let status = world.ok(&["status"]);
+    assert!(status.contains("holds no policy file any more"), "{status}");
 }

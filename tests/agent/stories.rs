@@ -209,6 +209,7 @@ fn told(folder: &Path) -> String {
         mounts: &mounts,
         connections: &story.connection.iter().map(Connection::state).collect(),
         release: false,
+        now_unix_ms: 0,
     });
     let answer = explain(&set, &facts, &rsop, &decision);
     let Story { sentence, occasion, .. } = &story;

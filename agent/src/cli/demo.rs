@@ -59,7 +59,7 @@ pub(super) fn run(directory: Option<PathBuf>) -> Answer {
         println!("  homeport --settings {} {command}", settings.display());
     }
     let json = serde_json::json!({ "directory": root });
-    Ok(Said { text: String::new(), json, exit: Exit::Ok })
+    Ok(Said { text: String::new(), json, exit: Exit::Ok, coloured: false })
 }
 
 fn stage(directory: Option<PathBuf>) -> Result<PathBuf, DemoError> {
@@ -167,9 +167,9 @@ impl Play {
     }
 
     async fn turn(&self, agent: &mut Agent, occasion: Occasion) -> Result<Reply, Stopped> {
-        let user = Some(USER.to_owned());
-        let command = Command::Turn { user, occasion, release: false, dry: false };
-        self.tell(perform(agent, command, "the demo").await)
+        let (user, cause) = (Some(USER.to_owned()), "the demo".to_owned());
+        let command = Command::Turn { user, occasion, release: false, dry: false, cause };
+        self.tell(perform(agent, command).await)
     }
 
     fn tell(&self, reply: Reply) -> Result<Reply, Stopped> {
@@ -298,7 +298,7 @@ impl Play {
         println!("  $ homeport conflicts resolve '{path}' --keep both");
         let path = Unc::parse(path).map_err(|error| Stopped::environment(&error))?;
         let command = Command::Settle { user: USER.to_owned(), path, how: Resolve::KeepBoth };
-        self.tell(perform(desk, command, "the demo").await)?;
+        self.tell(perform(desk, command).await)?;
         let letters = self.path(&format!("{there}Letters"));
         let list = fs::read_dir(&letters).map_err(|error| Stopped::environment(&error))?;
         let mut names: Vec<String> = list

@@ -24,6 +24,8 @@ pub struct Said {
     json: serde_json::Value,
     /// How it ended.
     exit: Exit,
+    /// The text has colours of our own, and everything foreign in it is escaped already.
+    coloured: bool,
 }
 
 /// A command that could not be carried out: printed once, with all causes.
@@ -62,17 +64,36 @@ pub fn main() -> Exit {
         Ok(said) => {
             let text = match json {
                 true => format!("{:#}\n", said.json),
-                false => said.text,
+                false if said.coloured => said.text,
+                false => plain(&said.text),
             };
             print(&text);
             said.exit
         }
         Err(Stopped { message, hint, exit }) => {
             let hint = hint.map(|hint| format!("  help: {hint}\n")).unwrap_or_default();
-            complain(&format!("error: {message}\n{hint}"));
+            complain(&plain(&format!("error: {message}\n{hint}")));
             exit
         }
     }
+}
+
+/// Names of files, accounts and policies come from anybody: what would steer a terminal, or turn the
+/// direction of writing, is shown as an escape. Colour is only ever our own.
+fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        (c.is_control() && c != '\n' && c != '\t') || turns
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{1b}' | '\r' => out.extend(c.escape_default()),
+            c if steers(c) => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Standard output is data. A reader that went away is no error.
@@ -102,7 +123,7 @@ fn carry_out(cli: Cli) -> Answer {
             let mut out = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "homeport", &mut out);
             let text = String::from_utf8_lossy(&out).into_owned();
-            Ok(Said { json: text.clone().into(), text, exit: Exit::Ok })
+            Ok(Said { json: text.clone().into(), text, exit: Exit::Ok, coloured: false })
         }
         Command::Man { directory } => man(&directory),
         Command::Worker => service::worker(),
@@ -117,7 +138,7 @@ fn man(directory: &PathBuf) -> Answer {
     clap_mangen::generate_to(Cli::command(), directory)
         .map_err(|error| Stopped::environment(&error))?;
     let text = format!("manual pages are in {}\n", directory.display());
-    Ok(Said { json: text.clone().into(), text, exit: Exit::Ok })
+    Ok(Said { json: text.clone().into(), text, exit: Exit::Ok, coloured: false })
 }
 
 /// Every command with its one-line description, for the documentation.

@@ -54,31 +54,33 @@ pub(super) fn carry_out(command: Command, path: &Path) -> Answer {
     if let Command::Run = command {
         let mut agent = open(settings)?;
         runtime.block_on(daemon::run(&mut agent)).map_err(|e| Stopped::environment(&e))?;
-        return Ok(Said { text: String::new(), json: json!({}), exit: Exit::Ok });
+        return Ok(Said { text: String::new(), json: json!({}), exit: Exit::Ok, coloured: false });
     }
-    let cause = format!("`homeport {}`", name(&command));
+    // A sign-in goes on whatever the policy is; who asks for policy is told that it is rejected.
+    let asks_for_policy = matches!(command, Command::Plan(_) | Command::Apply(_));
     let control = to_control(command, &settings)?;
     let socket = settings.state_dir.join(CONTROL);
     let answer = runtime.block_on(async {
         match control::send(&socket, &control).await {
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Ok(perform(&mut open(settings)?, control, &cause).await),
+            Ok(None) => Ok(perform(&mut open(settings)?, control).await),
             Err(error) => Err(Stopped::environment(&error)),
         }
     })?;
-    told(answer)
+    told(answer, asks_for_policy)
 }
 
-fn told(answer: control::Answer) -> Answer {
+fn told(answer: control::Answer, asks_for_policy: bool) -> Answer {
     if let Some(error) = answer.error {
         return Err(Stopped { message: error, hint: None, exit: Exit::Environment });
     }
     let exit = match (answer.failed, answer.refused) {
+        (0, 0) if asks_for_policy && answer.policy_rejected => Exit::Policy,
         (0, 0) => Exit::Ok,
         (0, _) => Exit::Refused,
         _ => Exit::Failed,
     };
-    Ok(Said { text: answer.text, json: answer.json, exit })
+    Ok(Said { text: answer.text, json: answer.json, exit, coloured: false })
 }
 
 fn name(command: &Command) -> &'static str {
@@ -96,11 +98,10 @@ fn name(command: &Command) -> &'static str {
 }
 
 fn to_control(command: Command, settings: &Settings) -> Result<Control, Stopped> {
-    let turn = |user: Option<String>, occasion, release, dry| Control::Turn {
-        user,
-        occasion,
-        release,
-        dry,
+    let cause = format!("`homeport {}`", name(&command));
+    let turn = |user: Option<String>, occasion, release, dry| {
+        let cause = cause.clone();
+        Control::Turn { user, occasion, release, dry, cause }
     };
     Ok(match command {
         Command::Plan(plan) => {
@@ -220,7 +221,7 @@ fn read_status(settings: &Settings) -> Result<Status, Stopped> {
 fn status(settings: &Settings) -> Answer {
     let status = read_status(settings)?;
     let json = serde_json::to_value(&status).map_err(|error| Stopped::environment(&error))?;
-    Ok(Said { text: status.to_string(), json, exit: Exit::Ok })
+    Ok(Said { text: status.to_string(), json, exit: Exit::Ok, coloured: false })
 }
 
 fn conflicts(settings: &Settings) -> Answer {
@@ -250,7 +251,7 @@ fn conflicts(settings: &Settings) -> Answer {
             "\nsettle one with: homeport conflicts resolve PATH --keep local|remote|both\n",
         );
     }
-    Ok(Said { text, json: list.into(), exit: Exit::Ok })
+    Ok(Said { text, json: list.into(), exit: Exit::Ok, coloured: false })
 }
 
 /// The worker's whole life; its standard output belongs to the protocol.
@@ -258,5 +259,5 @@ pub(super) fn worker() -> Answer {
     let clock = Clock::system();
     let (mut from, mut to) = (std::io::stdin().lock(), std::io::stdout().lock());
     worker::serve(&mut from, &mut to, || clock.now()).map_err(|e| Stopped::environment(&e))?;
-    Ok(Said { text: String::new(), json: serde_json::Value::Null, exit: Exit::Ok })
+    Ok(Said { text: String::new(), json: serde_json::Value::Null, exit: Exit::Ok, coloured: false })
 }

@@ -133,7 +133,7 @@ pub fn parse(content: &[u8]) -> Result<Snapshot, Vec<LdifError>> {
             Err(defect) => defects.push(defect),
         }
     }
-    if defects.is_empty() { Ok(builder.finish()) } else { Err(defects) }
+    if defects.is_empty() { builder.finish() } else { Err(defects) }
 }
 
 /// Remembers how each name was spelled, because the same few group names come again and again.
@@ -178,7 +178,7 @@ impl Builder {
         account.attributes = found.packed.into_boxed_str();
         account.sid = found.sid.map(String::into_boxed_str);
         account.primary_group = found.primary_group;
-        if let Some(name) = found.sam {
+        if let Some(name) = found.sam.or(found.uid) {
             account.name = name.trim_end_matches('$').into();
         }
         if let (Some(netbios), Some(root)) = (found.netbios, found.dns_root) {
@@ -222,24 +222,28 @@ impl Builder {
         schema.has_primary_computer |= found.attribute_id.as_deref() == Some(PRIMARY_COMPUTER_ID);
     }
 
-    fn finish(self) -> Snapshot {
+    fn finish(self) -> Result<Snapshot, Vec<LdifError>> {
         let mut snapshot = self.snapshot;
+        let mut twins = Vec::new();
         for (index, account) in snapshot.accounts.iter_mut().enumerate() {
             let Ok(index) = u32::try_from(index) else { break };
             account.groups.sort_unstable();
             account.groups.dedup();
             account.groups.shrink_to_fit();
             let name = account.name.to_lowercase().into_boxed_str();
-            match account.class {
+            let twin = match account.class {
                 Class::User => snapshot.users.insert(name, index),
                 Class::Computer => snapshot.computers.insert(name, index),
                 _ => None,
             };
+            if let (Some(_), Some(dn)) = (twin, &account.dn) {
+                twins.push(LdifError { line: 0, kind: Defect::SameName(dn.to_string()) });
+            }
             if let Some(sid) = &account.sid {
                 snapshot.by_sid.insert(sid.clone(), index);
             }
         }
-        snapshot
+        if twins.is_empty() { Ok(snapshot) } else { Err(twins) }
     }
 }
 
@@ -249,6 +253,8 @@ struct Found {
     classes: Vec<String>,
     packed: String,
     sam: Option<String>,
+    /// A name only where there is no sAMAccountName: in Active Directory users may write it.
+    uid: Option<String>,
     sid: Option<String>,
     primary_group: Option<u32>,
     attribute_id: Option<String>,
@@ -261,7 +267,8 @@ impl Found {
         let text_owned = || Some(text.to_owned());
         match name {
             "objectclass" => self.classes.push(text.to_ascii_lowercase()),
-            "samaccountname" | "uid" if self.sam.is_none() => self.sam = text_owned(),
+            "samaccountname" => self.sam = text_owned(),
+            "uid" => self.uid = text_owned(),
             "objectsid" => self.sid = text_owned(),
             "primarygroupid" => self.primary_group = text.parse().ok(),
             "attributeid" => self.attribute_id = text_owned(),

@@ -91,6 +91,9 @@ pub enum Defect {
     /// Only a part of a long list was exported.
     #[error("the values of {0} are only a part of the list")]
     PartOfList(String),
+    /// Two accounts of one kind have the same name; which one is meant cannot be told.
+    #[error("{0} has the account name of another entry")]
+    SameName(String),
     /// A `dn` that is not UTF-8.
     #[error("the dn is not UTF-8")]
     DnNotUtf8,
@@ -139,6 +142,7 @@ impl LdifError {
             Defect::MissingDn(_) => "begin each record with dn:, and end each with an empty line",
             Defect::SecondDn => "put an empty line between two records",
             Defect::BadDn(_) => "a name looks like CN=Alice,OU=Staff,DC=corp,DC=test",
+            Defect::SameName(_) => "export one domain at a time",
             Defect::PartOfList(_) => "fetch the rest of the list, or export memberOf instead",
             Defect::DnNotUtf8 => "export as UTF-8, with ldifde -u as UTF-16",
             Defect::StrayContinuation => "remove the empty line or the comment before it",

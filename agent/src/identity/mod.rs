@@ -1,8 +1,9 @@
 //! Who this computer is and where its users live, as the operating system has it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use homeport_policy::facts::Os;
+use homeport_policy::unc::check_name;
 
 use crate::settings::Settings;
 
@@ -19,6 +20,25 @@ pub enum IdentityError {
         user: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// It is no user name at all.
+    #[error("{user:?} is no user name")]
+    NoName {
+        /// What was given.
+        user: String,
+    },
+    /// The home belongs to somebody else than the account that works on it.
+    #[error(
+        "{home} belongs to account {owner} and this agent runs as account {agent}; \
+         working as the user is not built yet, so run the agent as that user"
+    )]
+    OtherOwner {
+        /// The home.
+        home: PathBuf,
+        /// Who owns it.
+        owner: u32,
+        /// Who runs the agent.
+        agent: u32,
     },
     /// There is no such account on this computer.
     #[error("this computer has no account {user} (set homes.root in agent.toml to map homes)")]
@@ -43,6 +63,9 @@ pub fn computer_name(settings: &Settings) -> String {
 /// # Errors
 /// [`IdentityError`] when the account is not known here.
 pub fn home(settings: &Settings, user: &str) -> Result<PathBuf, IdentityError> {
+    if check_name(user).is_err() || user.contains('/') {
+        return Err(IdentityError::NoName { user: user.to_owned() });
+    }
     if let Some(root) = &settings.homes.root {
         return Ok(root.join(user));
     }
@@ -51,4 +74,18 @@ pub fn home(settings: &Settings, user: &str) -> Result<PathBuf, IdentityError> {
         Ok(None) => Err(IdentityError::NoAccount { user: user.to_owned() }),
         Err(source) => Err(IdentityError::Lookup { user: user.to_owned(), source: source.into() }),
     }
+}
+
+/// Makes sure that a home belongs to the account that will work on it. Folders and caches that the
+/// administrator's account made in somebody's home would lock that person out of their own files.
+///
+/// # Errors
+/// [`IdentityError::OtherOwner`].
+pub fn check_owner(home: &Path) -> Result<(), IdentityError> {
+    let Ok(stat) = rustix::fs::stat(home) else { return Ok(()) };
+    let agent = rustix::process::geteuid().as_raw();
+    if stat.st_uid == agent {
+        return Ok(());
+    }
+    Err(IdentityError::OtherOwner { home: home.to_owned(), owner: stat.st_uid, agent })
 }

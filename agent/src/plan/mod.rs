@@ -145,6 +145,8 @@ pub enum What {
     },
     /// Exchange a cache with its share.
     Sync(Exchange),
+    /// See whether the share of a cache answers, and how quickly.
+    Probe(Exchange),
     /// Give up a cache, once everything of it is on the share.
     DropCache {
         /// The folder that was redirected to it.
@@ -288,6 +290,8 @@ pub struct Ground<'a> {
     pub connections: &'a BTreeMap<Unc, State>,
     /// A person released the brake on mass deletes.
     pub release: bool,
+    /// The present moment, in milliseconds since 1970.
+    pub now_unix_ms: i64,
 }
 
 /// Plans everything that is to be done for one user on one occasion.
@@ -335,6 +339,7 @@ impl What {
             Self::Restore(_) => "restore",
             Self::Retain { .. } => "retain",
             Self::Sync(_) => "sync",
+            Self::Probe(_) => "probe",
             Self::DropCache { .. } => "drop-cache",
             Self::Profile(_) => "profile",
             Self::Cannot { .. } => "cannot",
@@ -370,6 +375,7 @@ impl std::fmt::Display for What {
             Self::Sync(exchange) => {
                 write!(f, "synchronise {} {}", exchange.remote.unc, directions(exchange))
             }
+            Self::Probe(exchange) => write!(f, "see whether {} answers", exchange.remote.unc),
             Self::DropCache { exchange, .. } => {
                 write!(f, "remove the cache of {} from this computer", exchange.remote.unc)
             }

@@ -1,6 +1,6 @@
 //! Plans the journeys of the profile: down at sign-in, up at sign-out.
 
-use homeport_policy::decide::{ProfileAction, Roaming};
+use homeport_policy::decide::{FolderAction, ProfileAction, Roaming};
 use homeport_policy::facts::Os;
 use homeport_policy::folder::FOLDERS;
 
@@ -62,9 +62,7 @@ fn exchange(ground: &Ground<'_>, plan: &mut Plan, sync_in: bool) {
     let (size_limit, check_owner) = (roaming.size_limit, roaming.check_owner);
     plan.push(What::Profile(ProfileExchange { exchange, size_limit, check_owner }), because);
     if !sync_in && roaming.delete_cached_copy {
-        let why = "deleting the local copy at sign-out is not built yet; the copy stays";
-        let hint = "unset roaming-profiles.delete-cached-copies, or wait for a later release";
-        plan.cannot("profile", why.to_owned(), hint.to_owned(), because);
+        plan.not_now("profile", "deleting the local copy at sign-out is not built yet; it stays");
     }
 }
 
@@ -81,8 +79,12 @@ fn excluded(ground: &Ground<'_>, roaming: &Roaming) -> Vec<String> {
     exclude.extend([".homeport-*".to_owned(), "**/.homeport-*".to_owned()]);
     for folder in FOLDERS {
         let configured = ground.decision.folders.iter().any(|decision| {
-            decision.folder == folder
-                && decision.decided.action != homeport_policy::decide::FolderAction::NotConfigured
+            let local = [
+                FolderAction::NotConfigured,
+                FolderAction::Local { move_contents: true },
+                FolderAction::Local { move_contents: false },
+            ];
+            decision.folder == folder && !local.contains(&decision.decided.action)
         });
         if configured || ground.observed.retained.contains_key(&folder) {
             exclude.extend(folder.local_place(os).map(|place| place.replace('\\', "/")));

@@ -33,7 +33,15 @@ pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
         }
         match directions(ground, &scope, arrives) {
             Err(why) => plan.not_now(&scope.unc, why),
-            Ok((false, false)) => {}
+            Ok((false, false)) => {
+                let state = ground.connections.get(&scope.unc);
+                if ground.occasion == Occasion::Exchange
+                    && probe_due(ground, state, OfflineReason::Slow)
+                    && let Ok(exchange) = exchange(ground, &scope.unc, false, false)
+                {
+                    plan.push(What::Probe(exchange), &scope.because);
+                }
+            }
             Ok((sync_in, sync_out)) => match exchange(ground, &scope.unc, sync_in, sync_out) {
                 Ok(mut exchange) => {
                     exchange.remote.create = scope.create;
@@ -95,6 +103,13 @@ fn arrives(plan: &Plan, unc: &Unc) -> bool {
     })
 }
 
+/// Whether a connection that is offline by itself is due for another look.
+fn probe_due(ground: &Ground<'_>, state: Option<&State>, reason: OfflineReason) -> bool {
+    state.is_some_and(|state| {
+        state.mode == Mode::Offline(reason) && ground.now_unix_ms >= state.next_probe_unix_ms
+    })
+}
+
 /// Which way changes go now: `(in, out)`, or why none go.
 fn directions(ground: &Ground<'_>, scope: &Scope, arrives: bool) -> Result<(bool, bool), String> {
     let state = ground.connections.get(&scope.unc);
@@ -127,8 +142,10 @@ fn directions(ground: &Ground<'_>, scope: &Scope, arrives: bool) -> Result<(bool
         Occasion::Background => background(ground, state),
         Occasion::Exchange => {
             automatic(ground, state)?;
-            let online = state.is_some_and(|state| state.mode == Mode::Online);
-            Ok((online, online))
+            // The exchange with a share that was away is also the look whether it is back.
+            let now = state.is_some_and(|state| state.mode == Mode::Online)
+                || probe_due(ground, state, OfflineReason::Error);
+            Ok((now, now))
         }
     }
 }

@@ -64,6 +64,9 @@ pub struct UserStatus {
     pub at_unix_ms: i64,
     /// When every cache was last exchanged without a failure.
     pub last_sync_unix_ms: Option<i64>,
+    /// When the next background sync is due for this user.
+    #[serde(default)]
+    pub next_background_sync_unix_ms: Option<i64>,
     /// Decisions in words, with their reasons.
     pub decisions: Vec<Line>,
     /// What was done, in order.

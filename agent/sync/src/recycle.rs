@@ -55,7 +55,7 @@ impl Recycle {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let since = name.split('-').next().and_then(|since| since.parse().ok());
-            let since = since.map(|since| UNIX_EPOCH + Duration::from_secs(since));
+            let since = since.and_then(|since| UNIX_EPOCH.checked_add(Duration::from_secs(since)));
             if since.is_some_and(|since| now.duration_since(since).is_ok_and(|age| age > keep)) {
                 std::fs::remove_file(entry.path())?;
                 removed += 1;

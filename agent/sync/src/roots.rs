@@ -209,9 +209,10 @@ fn read_marker(root: &Root<'_>) -> io::Result<Option<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut text = String::new();
-    file.take(MARKER_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(Some(text.trim().to_owned()))
+    let mut bytes = Vec::new();
+    file.take(MARKER_BYTES_MAX).read_to_end(&mut bytes)?;
+    // A mark that somebody scribbled over is another mark, which a person can accept or not.
+    Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
 }
 
 /// A name that no other root has: the standard library's hasher keys are random.

@@ -72,6 +72,8 @@ pub struct Tree {
     pub stale: Vec<(String, String)>,
     /// What is to be reported.
     pub notes: Vec<ItemResult>,
+    /// Whether this is the side on this computer.
+    is_local: bool,
 }
 
 impl Tree {
@@ -95,7 +97,7 @@ impl Tree {
 /// # Errors
 /// Only when the root itself cannot be listed.
 pub fn scan(root: &Root<'_>, filter: &Filter) -> std::io::Result<Tree> {
-    let mut tree = Tree::default();
+    let mut tree = Tree { is_local: root.is_local(), ..Tree::default() };
     let first = root.list("")?;
     let mut waiting = vec![(String::new(), first, 0_usize)];
     while let Some((folder, list, depth)) = waiting.pop() {
@@ -141,6 +143,11 @@ fn visit(
     if text.starts_with(TEMP_PREFIX) {
         if text.starts_with(&filter.temp_id) {
             tree.stale.push((folder.to_owned(), text.to_owned()));
+        } else if tree.is_local {
+            // On a share it is another computer's; here only a person can have made it.
+            let reason = "its name is that of an unfinished file of Homeport".to_owned();
+            tree.keepers.push(folder.to_owned());
+            tree.hide(join(text), Verdict::Skipped { reason });
         }
         return None;
     }
