@@ -425,20 +425,41 @@ fn worse(one: Verdict, other: Verdict) -> Verdict {
 /// closing separator make no difference.  Most specific is the longest text before the first `*`;
 /// of equals the one written first.
 pub fn most_specific<'a, T>(rules: impl Iterator<Item = (&'a str, T)>, unc: &str) -> Option<T> {
+    let rules: Vec<(Pattern, T)> = rules
+        .filter_map(|(text, value)| Pattern::new(text).map(|pattern| (pattern, value)))
+        .collect();
     let path = folded(unc);
-    let mut best: Option<(usize, T)> = None;
-    for (pattern, value) in rules {
-        let pattern = folded(pattern);
-        if pattern.is_empty() {
-            continue;
-        }
-        let literal = pattern.find('*').unwrap_or(pattern.len());
-        let longer = best.as_ref().is_none_or(|(length, _)| literal > *length);
-        if longer && covers(&pattern, &path) {
-            best = Some((literal, value));
+    let best = most_specific_pattern(&rules, &path)?;
+    rules.into_iter().nth(best).map(|(_, value)| value)
+}
+
+/// A pattern on UNC paths, made ready for many paths.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    folded: String,
+    /// How much of it stands before the first star.
+    literal: usize,
+}
+
+impl Pattern {
+    /// Makes a pattern ready; an empty one covers nothing.
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        let folded = folded(text);
+        let literal = folded.find('*').unwrap_or(folded.len());
+        (!folded.is_empty()).then_some(Self { folded, literal })
+    }
+}
+
+/// The index of the most specific pattern that covers a path in lower case; the first among equals.
+pub(crate) fn most_specific_pattern<T>(rules: &[(Pattern, T)], path: &str) -> Option<usize> {
+    let mut best: Option<(usize, usize)> = None;
+    for (index, (Pattern { folded, literal }, _)) in rules.iter().enumerate() {
+        let longer = best.is_none_or(|(length, _)| *literal > length);
+        if longer && covers(folded, path) {
+            best = Some((*literal, index));
         }
     }
-    best.map(|(_, value)| value)
+    best.map(|(_, index)| index)
 }
 
 fn folded(text: &str) -> String {

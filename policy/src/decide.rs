@@ -3,6 +3,7 @@
 //! The order of the checks for a folder is fixed: is the directory's answer known, is the folder
 //! configured, does it exist on this system, may it be redirected here (primary computer), where to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,9 +14,9 @@ use crate::folder::{FOLDERS, Folder};
 use crate::layer::{Origin, Sourced};
 use crate::merge::{InForce, ResultantSet};
 use crate::primary::{Primary, primary_computer};
-use crate::reason::{Because, Decided, Reason};
+use crate::reason::{Because, Decided, Reason, Reasons};
 use crate::settings::{FolderId, Id, Slot};
-use crate::unc::{Unc, check_name};
+use crate::unc::Unc;
 use crate::value::{Target, Template, Value};
 
 pub use crate::decide_cache::{BackgroundAction, Cache, CacheKind, SlowLink};
@@ -31,9 +32,9 @@ pub struct Decision {
     /// The roaming profile.
     pub profile: Decided<ProfileAction>,
     /// The network folders kept offline.
-    pub caches: Vec<Decided<Cache>>,
+    pub caches: Vec<Arc<Decided<Cache>>>,
     /// Whether and how offline folders are synchronised in the background.
-    pub background_sync: Decided<BackgroundAction>,
+    pub background_sync: Arc<Decided<BackgroundAction>>,
 }
 
 /// What happens to one known folder.
@@ -80,7 +81,7 @@ pub struct Redirection {
     /// Whether it is kept available offline.
     pub available_offline: bool,
     /// The line that redirects it.
-    pub policy: Origin,
+    pub policy: Arc<Origin>,
 }
 
 /// What the end of a policy does to a folder that it redirected.
@@ -112,7 +113,7 @@ pub struct Roaming {
     /// Whether changes go up.
     pub upload: bool,
     /// What does not roam, besides the built-in list.
-    pub exclude: Vec<String>,
+    pub exclude: Arc<[String]>,
     /// Larger profiles are not uploaded.
     pub size_limit: Option<u64>,
     /// Whether the folder must belong to the user or an administrator.
@@ -157,51 +158,55 @@ fn decide_folders(
     facts: &Facts,
     primary: &Decided<Primary>,
 ) -> Vec<FolderDecision> {
-    let user = known_user(facts);
-    let only = rsop.flag(Id::RedirectionPrimaryOnly, false);
-    let mut folders = Vec::with_capacity(FOLDERS.len());
-    let decide = |folder, documents: Option<&Decided<FolderAction>>| match &user {
-        Err(because) => Decided { action: FolderAction::Hold, because: vec![because.clone()] },
-        Ok(user) => Redirecting { rsop, facts, user, primary, only, folder }.decide(documents),
+    let user = match known_user(facts) {
+        Ok(user) => user,
+        Err(because) => {
+            let because = Reasons::Shared([because].into());
+            let hold = || Decided { action: FolderAction::Hold, because: because.clone() };
+            return FOLDERS.map(|folder| FolderDecision { folder, decided: hold() }).into();
+        }
+    };
+    let gate = gate(&rsop.flag(Id::RedirectionPrimaryOnly, false), primary);
+    let decide = |folder, documents: Option<&Decided<FolderAction>>| {
+        Redirecting { rsop, facts, user, gate: &gate, folder }.decide(documents)
     };
     let documents = decide(Folder::Documents, None);
-    for folder in FOLDERS {
-        let decided = match folder {
-            Folder::Documents => documents.clone(),
-            _ => decide(folder, Some(&documents)),
-        };
-        folders.push(FolderDecision { folder, decided });
+    let mut folders = Vec::with_capacity(FOLDERS.len());
+    for folder in FOLDERS.into_iter().filter(|folder| *folder != Folder::Documents) {
+        folders.push(FolderDecision { folder, decided: decide(folder, Some(&documents)) });
     }
+    let documents = FolderDecision { folder: Folder::Documents, decided: documents };
+    folders.insert(Folder::Documents as usize, documents);
     folders
 }
 
 /// Whether a feature that policy may limit to primary computers may act here.
-fn gate(
-    only: &InForce<'_, bool>,
-    primary: &Decided<Primary>,
-    because: &mut Vec<Because>,
-) -> Primary {
+fn gate(only: &InForce<'_, bool>, primary: &Decided<Primary>) -> Decided<Primary> {
     if !only.value {
-        return Primary::Yes;
+        return Decided { action: Primary::Yes, because: Reasons::Fixed(&[]) };
     }
-    because.push(Because::policy(Reason::PrimaryRequired, only.origin));
-    because.extend(primary.because.iter().cloned());
-    primary.action
+    let required = Because::policy(Reason::PrimaryRequired, only.origin);
+    let because = std::iter::once(required).chain(primary.because.iter().cloned());
+    Decided { action: primary.action, because: Reasons::Shared(because.collect()) }
 }
+
+/// What is said of a folder that no policy speaks of; most folders of most people are such.
+static NOT_CONFIGURED: [Because; 1] = [Because::plain(Reason::NotConfigured)];
 
 struct Redirecting<'a> {
     rsop: &'a ResultantSet,
     facts: &'a Facts,
     user: &'a User,
-    primary: &'a Decided<Primary>,
-    only: InForce<'a, bool>,
+    gate: &'a Decided<Primary>,
     folder: Folder,
 }
 
 impl Redirecting<'_> {
     fn decide(&self, documents: Option<&Decided<FolderAction>>) -> Decided<FolderAction> {
-        let Some(setting) = self.rsop.one(self.slot(FolderId::Setting)) else {
-            let because = vec![Because::plain(Reason::NotConfigured)];
+        let configured = self.rsop.standing().folders[self.folder as usize];
+        let setting = || self.rsop.one(self.slot(FolderId::Setting));
+        let Some(setting) = configured.then(setting).flatten() else {
+            let because = Reasons::Fixed(&NOT_CONFIGURED);
             return Decided { action: FolderAction::NotConfigured, because };
         };
         let origin = Some(&setting.origin);
@@ -210,12 +215,15 @@ impl Redirecting<'_> {
             let last = Because::policy(Reason::NoSuchPlace, origin).with_fact(system);
             return Decided::new(FolderAction::NotConfigured, Vec::new(), last);
         }
-        let mut because = Vec::new();
-        match gate(&self.only, self.primary, &mut because) {
+        let held = |action| Decided { action, because: self.gate.because.clone() };
+        match self.gate.action {
             Primary::Yes => {}
-            Primary::No => return Decided { action: FolderAction::NotHere, because },
-            Primary::Unknown => return Decided { action: FolderAction::Hold, because },
+            Primary::No => return held(FolderAction::NotHere),
+            Primary::Unknown => return held(FolderAction::Hold),
         }
+        // Room for what a target adds, so that the list is not moved while it grows.
+        let mut because = Vec::with_capacity(self.gate.because.len() + 1);
+        because.extend_from_slice(&self.gate.because);
         match &setting.value {
             Value::Word("follow-documents") => self.follow(&setting.origin, because, documents),
             Value::Word("advanced") => self.advanced(&setting.origin, because),
@@ -227,7 +235,7 @@ impl Redirecting<'_> {
         Slot::folder(self.folder, id)
     }
 
-    fn basic(&self, setting: &Origin, because: Vec<Because>) -> Decided<FolderAction> {
+    fn basic(&self, setting: &Arc<Origin>, because: Vec<Because>) -> Decided<FolderAction> {
         match self.rsop.one(self.slot(FolderId::Target)) {
             Some(Sourced { value: Value::Target(target), origin }) => {
                 self.to_target(target, origin, Reason::BasicTarget, None, because)
@@ -239,7 +247,7 @@ impl Redirecting<'_> {
         }
     }
 
-    fn advanced(&self, setting: &Origin, because: Vec<Because>) -> Decided<FolderAction> {
+    fn advanced(&self, setting: &Arc<Origin>, because: Vec<Because>) -> Decided<FolderAction> {
         let rows = &self.rsop.get(self.slot(FolderId::Group)).values;
         let matching = rows.iter().find_map(|row| match &row.value {
             Value::GroupTarget(group) if self.user.groups.contains(&group.group) => {
@@ -249,7 +257,7 @@ impl Redirecting<'_> {
         });
         match matching {
             Some((row, origin)) => {
-                let fact = row.group.as_str().to_owned();
+                let fact = row.group.as_str().into();
                 let reason = Reason::AdvancedMatch;
                 self.to_target(&row.target, origin, reason, Some(fact), because)
             }
@@ -262,7 +270,7 @@ impl Redirecting<'_> {
 
     fn follow(
         &self,
-        setting: &Origin,
+        setting: &Arc<Origin>,
         mut because: Vec<Because>,
         documents: Option<&Decided<FolderAction>>,
     ) -> Decided<FolderAction> {
@@ -285,15 +293,15 @@ impl Redirecting<'_> {
             }
             other => other.clone(),
         };
-        Decided { action, because }
+        Decided { action, because: because.into() }
     }
 
     fn to_target(
         &self,
         target: &Target,
-        origin: &Origin,
+        origin: &Arc<Origin>,
         reason: Reason,
-        fact: Option<String>,
+        fact: Option<Arc<str>>,
         mut because: Vec<Because>,
     ) -> Decided<FolderAction> {
         because.push(Because { reason, origin: Some(origin.clone()), fact });
@@ -306,15 +314,14 @@ impl Redirecting<'_> {
             Target::HomeDirectory => home_directory(self.user).map_err(|error| error.to_string()),
             Target::Path { path } => self.expand(path),
             Target::CreatePerUser { root } => self.expand(root).and_then(|root| {
-                check_name(&self.user.name).map_err(|error| error.to_string())?;
-                let names = format!(r"{}\{}", self.user.name, self.folder.share_name());
-                root.join(&names).map_err(|error| error.to_string())
+                let path = root.join_own(&self.user.name, self.folder.share_name());
+                path.map_err(|error| error.to_string())
             }),
         };
         match path {
             Ok(target) => {
                 let action = FolderAction::Redirect(self.redirection(target, origin));
-                Decided { action, because }
+                Decided { action, because: because.into() }
             }
             Err(why) => {
                 let last = Because::policy(Reason::TargetCannotExpand, Some(origin)).with_fact(why);
@@ -331,7 +338,7 @@ impl Redirecting<'_> {
         self.rsop.flag(self.slot(id), true).value
     }
 
-    fn redirection(&self, target: Unc, policy: &Origin) -> Redirection {
+    fn redirection(&self, target: Unc, policy: &Arc<Origin>) -> Redirection {
         let on_removal = match self.rsop.word(self.slot(FolderId::OnRemoval), "leave").value {
             "restore" => OnRemoval::Restore,
             _ => OnRemoval::Leave,
@@ -377,8 +384,10 @@ fn decide_profile(
         Err(last) => return local(because, last),
     };
     let only = rsop.flag(Id::ProfilePrimaryOnly, false);
-    if gate(&only, primary, &mut because) != Primary::Yes {
-        return Decided { action: ProfileAction::Local, because };
+    let gate = gate(&only, primary);
+    because.extend(gate.because.iter().cloned());
+    if gate.action != Primary::Yes {
+        return Decided { action: ProfileAction::Local, because: because.into() };
     }
     if let Some(last) = slow_profile_link(rsop, facts) {
         return local(because, last);
@@ -387,7 +396,8 @@ fn decide_profile(
     if no_upload.value {
         because.push(Because::policy(Reason::ProfilePreventUpload, no_upload.origin));
     }
-    Decided { action: ProfileAction::Roam(roaming(rsop, path, !no_upload.value)), because }
+    let action = ProfileAction::Roam(roaming(rsop, path, !no_upload.value));
+    Decided { action, because: because.into() }
 }
 
 /// Order as in Windows: the computer's policy, then the user's attribute.
@@ -397,7 +407,7 @@ fn profile_path(
     facts: &Facts,
     because: &mut Vec<Because>,
 ) -> Result<Unc, Because> {
-    let suffix = |path: &Unc| Unc::parse(&format!("{path}{}", profile_suffix(facts)));
+    let suffix = |path: Unc| path.with_suffix(profile_suffix(facts));
     let cannot =
         |origin, why: String| Because::policy(Reason::TargetCannotExpand, origin).with_fact(why);
     if let Some(got) = rsop.one(Id::ProfilePath)
@@ -406,15 +416,15 @@ fn profile_path(
         because.push(Because::policy(Reason::ProfilePathPolicy, Some(&got.origin)));
         let path = expand(template, user, facts)
             .map_err(|error| cannot(Some(&got.origin), error.to_string()))?;
-        return suffix(&path).map_err(|error| cannot(Some(&got.origin), error.to_string()));
+        return suffix(path).map_err(|error| cannot(Some(&got.origin), error.to_string()));
     }
     let text = user.attribute("profilepath").filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| Because::plain(Reason::ProfilePathNone))?;
-    because.push(Because::fact(Reason::ProfilePathDirectory, format!("profilePath = {text}")));
+    because.push(Because::fact(Reason::ProfilePathDirectory, ["profilePath = ", text].concat()));
     // The attribute is a template too; only administrators can write it.
     let template = Template::parse(text).map_err(|error| cannot(None, error.to_string()))?;
     let path = expand(&template, user, facts).map_err(|error| cannot(None, error.to_string()))?;
-    suffix(&path).map_err(|error| cannot(None, error.to_string()))
+    suffix(path).map_err(|error| cannot(None, error.to_string()))
 }
 
 /// Slow when the rate is below or the delay above its threshold (SlowLinkTimeOut).
@@ -443,11 +453,10 @@ fn rounded(duration: Duration) -> Duration {
 }
 
 fn roaming(rsop: &ResultantSet, path: Unc, upload: bool) -> Roaming {
-    let exclude = rsop.list(Id::ProfileExclude).iter();
     Roaming {
         path,
         upload,
-        exclude: exclude.map(|sourced| sourced.value.to_string()).collect(),
+        exclude: Arc::clone(&rsop.standing().exclude),
         size_limit: rsop.number(Id::ProfileSizeLimit),
         check_owner: !rsop.flag(Id::ProfileSkipOwnerCheck, false).value,
         delete_cached_copy: rsop.flag(Id::ProfileDeleteCachedCopies, false).value,

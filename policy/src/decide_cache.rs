@@ -1,10 +1,10 @@
 //! Decides which network folders are kept offline, when their link is slow, and when they sync.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::connection::{Thresholds, most_specific};
+use crate::connection::Thresholds;
 use crate::decide::{FolderAction, FolderDecision};
 use crate::facts::Facts;
 use crate::folder::Folder;
@@ -12,8 +12,9 @@ use crate::merge::ResultantSet;
 use crate::reason::{Because, Decided, Reason};
 use crate::schedule::{BackgroundSync, Every};
 use crate::settings::Id;
+use crate::standing::Standing;
 use crate::unc::Unc;
-use crate::value::{SlowLinkRule, Value, duration_text};
+use crate::value::{Value, duration_text};
 
 /// A network folder that is kept offline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -103,18 +104,12 @@ pub fn describe(schedule: &BackgroundSync) -> String {
     text
 }
 
-/// Windows 8's latency threshold.
-const SLOW_LATENCY_DEFAULT: Duration = Duration::from_millis(35);
-/// Windows 8's interval between background syncs (the documents also say "hourly"; this one is confirmed).
-const INTERVAL_DEFAULT: Duration = Duration::from_secs(120 * 60);
-const VARIANCE_DEFAULT: Duration = Duration::from_secs(60 * 60);
-
 pub(crate) fn decide_caches(
     rsop: &ResultantSet,
     folders: &[FolderDecision],
-) -> Vec<Decided<Cache>> {
-    let enabled = rsop.flag(Id::OfflineFilesEnabled, true);
-    if !enabled.value {
+) -> Vec<Arc<Decided<Cache>>> {
+    let standing = rsop.standing();
+    if !standing.enabled {
         return Vec::new();
     }
     let mut caches: Vec<Decided<Cache>> = Vec::new();
@@ -125,118 +120,78 @@ pub(crate) fn decide_caches(
         }
         let because = Because::policy(Reason::CacheRedirected, Some(&redirection.policy));
         let kind = CacheKind::Redirected(*folder);
-        add(rsop, &mut caches, &redirection.target, kind, because);
+        add(standing, &mut caches, &redirection.target, kind, because);
     }
+    if !caches.iter().any(|cache| standing.touches_assigned(&cache.action.path)) {
+        // The usual case: what policy assigns is the same as without the redirected folders.
+        let mut all = Vec::with_capacity(caches.len() + standing.assigned.len());
+        all.extend(caches.into_iter().map(Arc::new));
+        all.extend(standing.assigned.iter().map(Arc::clone));
+        return all;
+    }
+    add_assigned(rsop, standing, &mut caches);
+    caches.into_iter().map(Arc::new).collect()
+}
+
+/// Adds what policy assigns to the caches there are.
+pub(crate) fn add_assigned(
+    rsop: &ResultantSet,
+    standing: &Standing,
+    caches: &mut Vec<Decided<Cache>>,
+) {
     for sourced in rsop.list(Id::Assigned) {
         let Value::Unc(path) = &sourced.value else { continue };
         let because = Because::policy(Reason::CacheAssigned, Some(&sourced.origin));
-        add(rsop, &mut caches, path, CacheKind::Assigned, because);
+        add(standing, caches, path, CacheKind::Assigned, because);
     }
-    caches
 }
 
 /// One cache per tree: a folder inside another cache is part of that one.
 fn add(
-    rsop: &ResultantSet,
+    standing: &Standing,
     caches: &mut Vec<Decided<Cache>>,
     path: &Unc,
     kind: CacheKind,
-    because: Because,
+    first: Because,
 ) {
     for cache in caches.iter_mut() {
-        if path.below(&cache.action.path).is_some() {
-            cache.because.push(because);
-            return;
+        if path.is_within(&cache.action.path) {
+            return cache.because.push(first);
         }
     }
-    let mut because = vec![because];
-    let mut inside = Vec::new();
+    // Room for what is said of the link and of suspension.
+    let mut because = Vec::with_capacity(3);
+    because.push(first);
     caches.retain(|cache| {
-        let keep = cache.action.path.below(path).is_none();
+        let keep = !cache.action.path.is_within(path);
         if !keep {
             let why = |one: &&Because| {
                 matches!(one.reason, Reason::CacheRedirected | Reason::CacheAssigned)
             };
-            inside.extend(cache.because.iter().filter(why).cloned());
+            because.extend(cache.because.iter().filter(why).cloned());
         }
         keep
     });
-    because.extend(inside);
-    let slow_link = slow_link(rsop, path, &mut because);
-    let suspended = suspended(rsop, path, &mut because);
+    let slow_link = standing.slow_link(path, &mut because);
+    let suspended = standing.suspended(path, &mut because);
     let action = Cache { path: path.clone(), kind, slow_link, suspended };
-    caches.push(Decided { action, because });
+    caches.push(Decided { action, because: because.into() });
 }
 
-fn slow_link(rsop: &ResultantSet, path: &Unc, because: &mut Vec<Because>) -> SlowLink {
-    let enabled = rsop.flag(Id::SlowLinkEnabled, true);
-    if !enabled.value {
-        because.push(Because::policy(Reason::SlowLinkDisabled, enabled.origin));
-        return SlowLink(None);
-    }
-    let rules = rsop.list(Id::SlowLinkRule).iter().filter_map(|sourced| match &sourced.value {
-        Value::SlowLink(rule) => Some((rule.path.as_str(), (rule, &sourced.origin))),
-        _ => None,
-    });
-    match most_specific(rules, path.as_str()) {
-        Some((SlowLinkRule { latency, throughput, path }, origin)) => {
-            let thresholds = Thresholds { latency: *latency, throughput: *throughput };
-            let reason = match thresholds.is_always_offline() {
-                true => Reason::AlwaysOffline,
-                false => Reason::SlowLinkRule,
-            };
-            because.push(Because::policy(reason, Some(origin)).with_fact(path));
-            SlowLink(Some(thresholds))
+pub(crate) fn decide_background(
+    rsop: &ResultantSet,
+    facts: &Facts,
+) -> Arc<Decided<BackgroundAction>> {
+    let uncosted = &rsop.standing().background;
+    let BackgroundAction::Scheduled { .. } = uncosted.action else { return Arc::clone(uncosted) };
+    let Some(blocked) = cost_blocks(rsop, facts) else { return Arc::clone(uncosted) };
+    Arc::new(match cost_lifted(rsop, facts) {
+        Some(lifted) => {
+            let because = [&[blocked, lifted], &uncosted.because[..]].concat();
+            Decided { action: uncosted.action.clone(), because: because.into() }
         }
-        None => {
-            because.push(Because::plain(Reason::SlowLinkDefault));
-            let latency = Some(SLOW_LATENCY_DEFAULT);
-            SlowLink(Some(Thresholds { latency, throughput: None }))
-        }
-    }
-}
-
-fn suspended(rsop: &ResultantSet, path: &Unc, because: &mut Vec<Because>) -> bool {
-    let found = rsop
-        .list(Id::ProfileSyncAtLogonLogoffOnly)
-        .iter()
-        .find(|sourced| matches!(&sourced.value, Value::Unc(unc) if path.below(unc).is_some()));
-    if let Some(sourced) = found {
-        because.push(Because::policy(Reason::CacheSuspended, Some(&sourced.origin)));
-    }
-    found.is_some()
-}
-
-pub(crate) fn decide_background(rsop: &ResultantSet, facts: &Facts) -> Decided<BackgroundAction> {
-    let mut because = Vec::new();
-    let stopped = |costed| BackgroundAction::Stopped { costed };
-    for (id, reason) in [
-        (Id::OfflineFilesEnabled, Reason::OfflineFilesDisabled),
-        (Id::BackgroundSyncEnabled, Reason::BackgroundDisabled),
-    ] {
-        let enabled = rsop.flag(id, true);
-        if !enabled.value {
-            let last = Because::policy(reason, enabled.origin);
-            return Decided::new(stopped(false), because, last);
-        }
-    }
-    if let Some(blocked) = cost_blocks(rsop, facts) {
-        match cost_lifted(rsop, facts) {
-            Some(lifted) => because.extend([blocked, lifted]),
-            None => return Decided::new(stopped(true), because, blocked),
-        }
-    }
-    let schedule = schedule(rsop);
-    if schedule.blockout.is_some() {
-        let origin = rsop.one(Id::BackgroundSyncBlockout).map(|got| &got.origin);
-        because.push(Because::policy(Reason::BackgroundBlockout, origin));
-    }
-    let (reason, id) = match schedule.every {
-        Every::Cron(_) => (Reason::BackgroundSchedule, Id::BackgroundSyncSchedule),
-        Every::Interval { .. } => (Reason::BackgroundInterval, Id::BackgroundSyncInterval),
-    };
-    let last = Because::policy(reason, rsop.one(id).map(|got| &got.origin));
-    Decided::new(BackgroundAction::Scheduled { schedule }, because, last)
+        None => Decided::new(BackgroundAction::Stopped { costed: true }, Vec::new(), blocked),
+    })
 }
 
 /// Roaming, near or over the limit; metered alone does not block (`windows-semantics` 6).
@@ -270,21 +225,4 @@ fn cost_lifted(rsop: &ResultantSet, facts: &Facts) -> Option<Because> {
     exempt.map(|(name, origin)| {
         Because::policy(Reason::CostExempt, Some(origin)).with_fact(name.as_str())
     })
-}
-
-fn schedule(rsop: &ResultantSet) -> BackgroundSync {
-    let cron = rsop.one(Id::BackgroundSyncSchedule).and_then(|got| match &got.value {
-        Value::Cron(cron) => Some(Every::Cron(cron.clone())),
-        _ => None,
-    });
-    let interval = || Every::Interval {
-        interval: rsop.duration(Id::BackgroundSyncInterval, INTERVAL_DEFAULT).value,
-        variance: rsop.duration(Id::BackgroundSyncVariance, VARIANCE_DEFAULT).value,
-    };
-    let blockout = rsop.one(Id::BackgroundSyncBlockout).and_then(|got| match got.value {
-        Value::Blockout(blockout) => Some(blockout),
-        _ => None,
-    });
-    let max_time_without_sync = rsop.optional_duration(Id::BackgroundSyncMaxTimeWithoutSync);
-    BackgroundSync { every: cron.unwrap_or_else(interval), blockout, max_time_without_sync }
 }

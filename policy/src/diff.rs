@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
-use crate::decide::{Decision, FolderAction};
+use crate::decide::{
+    Cache, Decision, FolderAction, OnRemoval, ProfileAction, Redirection, Roaming,
+};
 use crate::explain::{background_text, folder_text, profile_text};
 use crate::reason::Because;
+use crate::value::{Value, duration_text};
 
 /// One decision that comes out differently.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,41 +42,73 @@ pub fn changes(old: &Decision, new: &Decision) -> Vec<Change> {
     }
     let (a, b) = (&old.profile, &new.profile);
     note("profile", profile_text(&a.action), profile_text(&b.action), &b.because);
+    if let (ProfileAction::Roam(from), ProfileAction::Roam(to)) = (&a.action, &b.action) {
+        note("profile options", roaming_text(from), roaming_text(to), &b.because);
+    }
     let (a, b) = (&old.background_sync, &new.background_sync);
     note("background sync", background_text(&a.action), background_text(&b.action), &b.because);
     for cache in &new.caches {
         let before = old.caches.iter().find(|other| other.action.path == cache.action.path);
-        let text = |link| format!("kept offline; slow: {link}");
-        let from = before.map_or("not kept offline".to_owned(), |c| text(c.action.slow_link));
+        let from = before.map_or("not kept offline".to_owned(), |c| cache_text(&c.action));
         let what = cache.action.path.as_str();
-        note(what, from, text(cache.action.slow_link), &cache.because);
+        note(what, from, cache_text(&cache.action), &cache.because);
     }
     for cache in &old.caches {
         if !new.caches.iter().any(|other| other.action.path == cache.action.path) {
-            let from = format!("kept offline; slow: {}", cache.action.slow_link);
-            note(cache.action.path.as_str(), from, "not kept offline".to_owned(), &[]);
+            let (what, from) = (cache.action.path.as_str(), cache_text(&cache.action));
+            note(what, from, "not kept offline".to_owned(), &[]);
         }
     }
     found
 }
 
-fn options_text(redirection: &crate::decide::Redirection) -> String {
-    let crate::decide::Redirection {
-        exclusive_rights,
-        move_contents,
-        on_removal,
-        available_offline,
-        ..
-    } = redirection;
-    let yes = |flag: &bool| if *flag { "yes" } else { "no" };
+fn cache_text(cache: &Cache) -> String {
+    let suspended = if cache.suspended { ", suspended while signed in" } else { "" };
+    format!("kept offline; slow: {}{suspended}", cache.slow_link)
+}
+
+fn yes(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}
+
+fn roaming_text(roaming: &Roaming) -> String {
+    // Path and upload are in the text of the profile itself.
+    let Roaming {
+        path: _,
+        upload: _,
+        exclude,
+        size_limit,
+        check_owner,
+        delete_cached_copy,
+        no_temporary,
+        wait,
+        write_back,
+    } = roaming;
+    let off = |text: Option<String>| text.unwrap_or_else(|| "off".to_owned());
+    format!(
+        "exclude [{}], size limit {}, check owner {}, delete cached copies {}, \
+         no temporary profiles {}, wait {}, write back {}",
+        exclude.join(", "),
+        off(size_limit.map(|bytes| Value::Size(bytes).to_string())),
+        yes(*check_owner),
+        yes(*delete_cached_copy),
+        yes(*no_temporary),
+        duration_text(*wait),
+        off(write_back.map(duration_text)),
+    )
+}
+
+fn options_text(redirection: &Redirection) -> String {
+    let Redirection { exclusive_rights, move_contents, on_removal, available_offline, .. } =
+        redirection;
     format!(
         "exclusive rights {}, move contents {}, on removal {}, available offline {}",
-        yes(exclusive_rights),
-        yes(move_contents),
+        yes(*exclusive_rights),
+        yes(*move_contents),
         match on_removal {
-            crate::decide::OnRemoval::Leave => "leave",
-            crate::decide::OnRemoval::Restore => "restore",
+            OnRemoval::Leave => "leave",
+            OnRemoval::Restore => "restore",
         },
-        yes(available_offline)
+        yes(*available_offline)
     )
 }

@@ -33,7 +33,10 @@ pub enum ExpandError {
 /// # Errors
 /// [`ExpandError`] names the variable.
 pub fn expand(template: &Template, user: &User, facts: &Facts) -> Result<Unc, ExpandError> {
-    let mut text = String::with_capacity(template.as_str().len() + 16);
+    if let Some(fixed) = &template.fixed {
+        return Ok(fixed.clone());
+    }
+    let mut text = String::with_capacity(template.as_str().len() + 32);
     for part in &template.parts {
         match part {
             Part::Literal(literal) => text.push_str(literal),
@@ -81,6 +84,59 @@ fn value_of<'a>(
         Err(source) => {
             let (variable, value) = (variable.to_string(), value.to_owned());
             Err(ExpandError::BadValue { variable, value, source })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::facts::{Computer, Directory, Names, Network, Os};
+
+    fn facts(department: &str) -> Facts {
+        let user = User {
+            name: "alice".to_owned(),
+            attributes: [("department".to_owned(), department.to_owned())].into(),
+            ..User::default()
+        };
+        let computer = Computer {
+            name: "LT-1".to_owned(),
+            dn: None,
+            groups: Names::default(),
+            os: Os::Linux,
+            site: None,
+            logon_server: None,
+        };
+        Facts {
+            user: Some(Arc::new(user)),
+            computer: Arc::new(computer),
+            directory: Directory::Answered,
+            schema_has_primary_computer: true,
+            network: Network::default(),
+            profile_link: None,
+        }
+    }
+
+    #[test]
+    fn a_value_that_windows_would_shorten_is_none() {
+        let template = Template::parse(r"\\srv\%AD:department%\%USERNAME%").unwrap();
+        for (value, good) in [
+            ("Sales", true),
+            (" Sales", true),
+            ("Sales & Co", true),
+            ("Sales ", false),
+            ("Sales.", false),
+            ("   ", false),
+            ("...", false),
+        ] {
+            let facts = facts(value);
+            let user = facts.user.as_deref().unwrap();
+            match expand(&template, user, &facts) {
+                Ok(path) => assert!(good, "{value:?}: {path}"),
+                Err(error) => assert!(!good && matches!(error, ExpandError::BadValue { .. })),
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Says in words, or as JSON, what was decided and on which object, line and fact it rests.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -71,7 +72,7 @@ pub struct RsopValue {
     /// The value.
     pub value: String,
     /// Where it was written.
-    pub origin: Origin,
+    pub origin: Arc<Origin>,
 }
 
 /// Puts the answer together.
@@ -203,7 +204,7 @@ impl Explanation<'_> {
         let profile = profile_text(&decision.profile.action);
         write_decided(out, "profile", &profile, &decision.profile.because);
         for cache in &decision.caches {
-            let Decided { action, because } = cache;
+            let Decided { action, because } = &**cache;
             let suspended = if action.suspended { ", suspended while signed in" } else { "" };
             let text = format!("kept offline; slow: {}{suspended}", action.slow_link);
             write_decided(out, action.path.as_str(), &text, because);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::dn::Dn;
+use crate::unc::folded;
 use crate::value::Principal;
 
 /// The operating system whose rules a decision follows. Not the one this code runs on.
@@ -84,16 +85,14 @@ pub struct User {
 impl User {
     /// The first value of an attribute, by any spelling of its name.
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.get(&name.to_lowercase()).map(String::as_str)
+        self.attributes.get(&*folded(name)).map(String::as_str)
     }
 
     /// Whether a name in a policy file means this person.
     pub fn is_called(&self, name: &Principal) -> bool {
         match name.folded().split_once('\\') {
-            Some((domain, bare)) => {
-                domain == self.domain.to_lowercase() && bare == self.name.to_lowercase()
-            }
-            None => name.folded() == self.name.to_lowercase(),
+            Some((domain, bare)) => domain == folded(&self.domain) && bare == folded(&self.name),
+            None => name.folded() == folded(&self.name),
         }
     }
 }

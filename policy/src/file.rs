@@ -13,13 +13,13 @@ use crate::diagnostic::{Code, Collector};
 use crate::dn::Dn;
 use crate::facts::Os;
 use crate::file_value::{read_value, text_list, wrong_type};
-use crate::folder::FOLDERS;
+use crate::folder::{FOLDERS, Folder};
 use crate::layer::{
     Cell, DomainPolicy, Filter, Link, LinkTo, Loopback, Origin, PolicyObject, Sourced,
 };
 use crate::settings::{FolderId, Half, Slot};
 use crate::unc::check_name;
-use crate::value::{Glob, Principal, Value};
+use crate::value::{Glob, Principal, Target, Value};
 
 /// The schema this agent knows.
 pub const SCHEMA: u64 = 1;
@@ -29,12 +29,16 @@ type Table<'a> = DeTable<'a>;
 
 /// How unknown keys count: a file for a newer agent may hold some that we cannot know.
 #[derive(Clone, Copy, PartialEq)]
-enum Unknown {
+pub(crate) enum Unknown {
+    /// The agent knows the schema: the key is a mistake.
     Error,
+    /// The file is for a newer agent and says that older ones may skip what is new.
     Warning,
 }
 
-/// Reads a policy object; `None` when not even its id could be read.
+/// Reads a policy object; `None` when the file is only for newer agents.
+///
+/// An id that is none is replaced, so that the file's other defects are named too.
 pub fn read_object(file: &str, text: &str, found: &mut Collector<'_>) -> Option<PolicyObject> {
     let root = read_table(text, found);
     let root = root.get_ref();
@@ -42,7 +46,9 @@ pub fn read_object(file: &str, text: &str, found: &mut Collector<'_>) -> Option<
     let known = ["schema", "min-schema", "policy", "link", "filter", "computer", "user"];
     check_keys(root, "", &known, unknown, found);
 
-    let (id, version, description) = read_policy(root, unknown, found)?;
+    let Policy { id, version, description } = read_policy(root, unknown, found);
+    // A colon never stands in an id, so that no other file has this one.
+    let id = id.unwrap_or_else(|| format!("file:{file}"));
     let file: Arc<str> = file.into();
     let mut object = PolicyObject {
         link: read_link(root, unknown, found),
@@ -62,6 +68,7 @@ pub fn read_object(file: &str, text: &str, found: &mut Collector<'_>) -> Option<
         let mut cells = cells.cells;
         cells.sort_by_key(|cell| cell.slot);
         check_folders(&cells, found, text);
+        check_homes(&cells, found, text);
         match half {
             Half::Computer => object.computer = cells,
             Half::User => object.user = cells,
@@ -89,14 +96,23 @@ pub fn read_domain(text: &str, found: &mut Collector<'_>) -> Option<DomainPolicy
         check_keys(table, "ou.", &["loopback"], unknown, found);
         let Some(loopback) = sub_table(table, "loopback", found) else { continue };
         check_keys(loopback, "loopback.", &["mode"], unknown, found);
-        let Some(mode) = read_loopback(loopback, found) else { continue };
+        let span = table.get("loopback").map_or(0..0, Spanned::span);
+        let Some(mode) = read_loopback(loopback, span, found) else { continue };
         domain.loopback.extend(dn.map(|dn| (dn, mode)));
     }
     Some(domain)
 }
 
-fn read_loopback(table: &Table<'_>, found: &mut Collector<'_>) -> Option<Loopback> {
-    let value = table.get("mode")?;
+fn read_loopback(
+    table: &Table<'_>,
+    span: Range<usize>,
+    found: &mut Collector<'_>,
+) -> Option<Loopback> {
+    let Some(value) = table.get("mode") else {
+        let hint = "add mode = \"merge\", \"replace\" or \"off\"";
+        found.error(Code::MissingKey, span, "loopback has no mode", hint);
+        return None;
+    };
     let text = as_text(value, "mode", found)?;
     match text {
         "off" => Some(Loopback::Off),
@@ -126,7 +142,12 @@ fn read_schema(root: &Table<'_>, found: &mut Collector<'_>) -> Option<Unknown> {
         found.error(Code::MissingKey, 0..0, "the file does not say which schema it uses", hint);
         return Some(Unknown::Error);
     };
-    let schema = read_count(value, "schema", found)?;
+    // What is no schema is read as the one we know, so that the file's other defects are named.
+    let Some(schema) = read_count(value, "schema", found) else { return Some(Unknown::Error) };
+    if schema == 0 {
+        let hint = format!("write `schema = {SCHEMA}`");
+        found.error(Code::OutOfRange, value.span(), "there is no schema 0", hint);
+    }
     if schema <= SCHEMA {
         return Some(Unknown::Error);
     }
@@ -140,15 +161,22 @@ fn read_schema(root: &Table<'_>, found: &mut Collector<'_>) -> Option<Unknown> {
     None
 }
 
-fn read_policy(
-    root: &Table<'_>,
-    unknown: Unknown,
-    found: &mut Collector<'_>,
-) -> Option<(String, u64, String)> {
+/// What `[policy]` says.
+#[derive(Default)]
+struct Policy {
+    /// `None` when there is no good one, which has been noted.
+    id: Option<String>,
+    version: u64,
+    description: String,
+}
+
+fn read_policy(root: &Table<'_>, unknown: Unknown, found: &mut Collector<'_>) -> Policy {
     let hint = "write `[policy]` with `id = \"…\"` and `version = 1`";
     let Some(table) = sub_table(root, "policy", found) else {
-        found.error(Code::MissingKey, 0..0, "the file has no [policy] table", hint);
-        return None;
+        if root.get("policy").is_none() {
+            found.error(Code::MissingKey, 0..0, "the file has no [policy] table", hint);
+        }
+        return Policy::default();
     };
     check_keys(table, "policy.", &["id", "version", "description"], unknown, found);
     let span = root.get("policy").map_or(0..0, Spanned::span);
@@ -162,16 +190,23 @@ fn read_policy(
     let (id, version) = (required("id"), required("version"));
     let version = version.and_then(|value| read_count(value, "policy.version", found));
     let description = table.get("description").and_then(|v| as_text(v, "description", found));
-    let id_text = as_text(id?, "policy.id", found)?;
+    Policy {
+        id: id.and_then(|value| read_id(value, found)),
+        version: version.unwrap_or(0),
+        description: description.unwrap_or_default().to_owned(),
+    }
+}
+
+fn read_id(value: &Spot<'_>, found: &mut Collector<'_>) -> Option<String> {
+    let text = as_text(value, "policy.id", found)?;
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if id_text.is_empty() || id_text.len() > 64 || !id_text.chars().all(good) {
-        let message = format!("{id_text:?} is no policy id");
+    if text.is_empty() || text.len() > 64 || !text.chars().all(good) {
+        let message = format!("{text:?} is no policy id");
         let hint = "1 to 64 characters out of a-z, 0-9 and -";
-        found.error(Code::UnknownValue, id?.span(), message, hint);
+        found.error(Code::UnknownValue, value.span(), message, hint);
         return None;
     }
-    // Without a version the object is still read, so that its other defects are named too.
-    Some((id_text.to_owned(), version.unwrap_or(0), description.unwrap_or_default().to_owned()))
+    Some(text.to_owned())
 }
 
 fn read_link(root: &Table<'_>, unknown: Unknown, found: &mut Collector<'_>) -> Link {
@@ -306,10 +341,10 @@ impl Cells<'_, '_> {
                 self.read_setting(slot, &key, name.span(), value);
                 continue;
             }
+            let is_table = Slot::all().any(|slot| is_below(&slot.key(), &key));
             match value.get_ref() {
-                DeValue::Table(below) if Slot::all().any(|slot| is_below(&slot.key(), &key)) => {
-                    self.read(below, &format!("{key}."));
-                }
+                DeValue::Table(below) if is_table => self.read(below, &format!("{key}.")),
+                _ if is_table => wrong_type(value, &key, "a table", self.found),
                 _ => {
                     let known: Vec<String> = Slot::all().map(Slot::key).collect();
                     let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -329,13 +364,13 @@ impl Cells<'_, '_> {
             return;
         }
         // A bad value leaves an empty cell: its set is rejected, and the key is not missing.
-        let values = read_value(setting, key, value, self.found).unwrap_or_default();
+        let values = read_value(setting, key, value, self.unknown, self.found).unwrap_or_default();
         let line = self.found.line(&name);
         let values = values
             .into_iter()
             .map(|(value, span)| {
                 let origin = Origin { line: self.found.line(&span), ..self.origin.clone() };
-                Sourced { value, origin }
+                Sourced { value, origin: origin.into() }
             })
             .collect();
         self.cells.push(Cell { slot, line, values });
@@ -375,6 +410,27 @@ fn check_folders(cells: &[Cell], found: &mut Collector<'_>, text: &str) {
         if *word == "follow-documents" && !folder.may_follow_documents() {
             let message = format!("{folder} cannot follow the Documents folder");
             found.error(Code::UnknownValue, span, message, "pictures, music and videos can");
+        }
+    }
+}
+
+/// Two folders at the home directory itself would be one place: only Documents may be there.
+fn check_homes(cells: &[Cell], found: &mut Collector<'_>, text: &str) {
+    let other = |cell: &&Cell| cell.slot.of_folder().is_some_and(|of| of != Folder::Documents);
+    for Cell { slot, values, .. } in cells.iter().filter(other) {
+        for Sourced { value, origin } in values {
+            let target = match value {
+                Value::Target(target) => target,
+                Value::GroupTarget(row) => &row.target,
+                _ => continue,
+            };
+            if *target == Target::HomeDirectory {
+                let folder = slot.of_folder().map_or("", Folder::key);
+                let message = format!("{folder} cannot be the home directory itself");
+                let hint = "only documents can; give it a folder of its own, like \
+                    { kind = \"path\", path = '%HOMESHARE%\\Desktop' }";
+                found.error(Code::UnknownValue, line_span(text, origin.line), message, hint);
+            }
         }
     }
 }

@@ -10,14 +10,20 @@ use toml::de::DeValue;
 
 use crate::cron_expression::CronExpression;
 use crate::diagnostic::{Code, Collector};
-use crate::file::{Spot, as_text, check_pattern, read_count};
-use crate::schedule::Blockout;
+use crate::file::{Spot, Unknown, as_text, check_pattern, read_count};
+use crate::schedule::{BLOCKOUT_MAX, Blockout};
 use crate::settings::{Kind, RESOLVE_WORDS, Setting};
 use crate::unc::Unc;
 use crate::value::{
     Assign, ConflictRule, Glob, GroupTarget, Principal, SlowLinkRule, Target, Template, Value, Who,
     parse_rate,
 };
+
+/// Shortest blockout, as in the ADMX.
+const BLOCKOUT_MIN: Duration = Duration::from_secs(60);
+
+/// Lowest latency threshold of a rule, which means Always Offline.
+const LATENCY_MIN: Duration = Duration::from_millis(1);
 
 /// Most elements in one list of one file.
 pub const LIST_MAX: usize = 10_000;
@@ -29,12 +35,13 @@ pub(crate) fn read_value(
     setting: &Setting,
     key: &str,
     value: &Spot<'_>,
+    unknown: Unknown,
     found: &mut Collector<'_>,
 ) -> Option<Values> {
     if setting.off && is_off(value) {
         return Some(vec![(Value::Off, value.span())]);
     }
-    let reader = Reader { key, kind: setting.kind };
+    let reader = Reader { key, kind: setting.kind, unknown };
     let one = |value: Option<Value>, span| value.map(|value| vec![(value, span)]);
     match setting.kind {
         Kind::Uncs | Kind::Globs | Kind::Patterns | Kind::Principals => {
@@ -97,6 +104,7 @@ pub(crate) fn text_list(
 struct Reader<'a> {
     key: &'a str,
     kind: Kind,
+    unknown: Unknown,
 }
 
 impl Reader<'_> {
@@ -159,8 +167,14 @@ impl Reader<'_> {
                 let result = percent().ok_or_else(|| "it is no percentage".to_owned());
                 (Code::OutOfRange, result, "from \"1%\" to \"100%\"")
             }
-            Kind::Rate => {
-                (Code::WrongType, parse_rate(text).map(Value::Rate), "for example \"500kbit/s\"")
+            Kind::Rate { min } => {
+                let result = parse_rate(text);
+                if result.as_ref().is_ok_and(|rate| *rate < min) {
+                    let hint = format!("from {}", crate::value::rate_text(min));
+                    self.in_range(false, value, &text, hint, found);
+                    return None;
+                }
+                (Code::WrongType, result.map(Value::Rate), "for example \"500kbit/s\"")
             }
             Kind::Words(words) => {
                 let result = words.iter().find(|word| **word == text).map(|word| Value::Word(word));
@@ -224,7 +238,7 @@ impl Reader<'_> {
             return None;
         };
         let duration = duration?;
-        let good = !duration.is_zero() && duration <= Duration::from_secs(86_400);
+        let good = BLOCKOUT_MIN <= duration && duration <= BLOCKOUT_MAX;
         let shown = crate::value::duration_text(duration);
         self.in_range(good, duration_value, &shown, "from 1m to 24h".to_owned(), found)
             .then_some(Value::Blockout(Blockout { start, duration }))
@@ -336,7 +350,7 @@ impl Reader<'_> {
             self.fields(item, ["path", "latency", "throughput"], 1, found)?;
         let path = unc_pattern(path?, found);
         let latency = match latency {
-            Some(value) => Some(self.duration(value, "latency", found)?),
+            Some(value) => Some(self.latency(value, found)?),
             None => None,
         };
         let throughput = match throughput {
@@ -361,6 +375,17 @@ impl Reader<'_> {
         Some(SlowLinkRule { path: path?, latency, throughput })
     }
 
+    fn latency(&self, value: &Spot<'_>, found: &mut Collector<'_>) -> Option<Duration> {
+        let latency = self.duration(value, "latency", found)?;
+        if latency < LATENCY_MIN {
+            let message = format!("latency cannot be {}", crate::value::duration_text(latency));
+            let hint = "from 1ms, which means Always Offline";
+            found.error(Code::OutOfRange, value.span(), message, hint);
+            return None;
+        }
+        Some(latency)
+    }
+
     fn conflict(&self, item: &Spot<'_>, found: &mut Collector<'_>) -> Option<ConflictRule> {
         let [path, resolve] = self.fields(item, ["path", "resolve"], 2, found)?;
         let path = unc_pattern(path?, found);
@@ -377,7 +402,8 @@ impl Reader<'_> {
     fn assign(&self, item: &Spot<'_>, found: &mut Collector<'_>) -> Option<Assign> {
         let [computers, user, group] =
             self.fields(item, ["computers", "user", "group"], 1, found)?;
-        let globs = Reader { key: "computers", kind: Kind::Globs }.texts(computers?, found);
+        let globs =
+            Reader { key: "computers", kind: Kind::Globs, ..*self }.texts(computers?, found);
         let computers = globs.into_iter().filter_map(|(value, _)| match value {
             Value::Glob(glob) => Some(glob),
             _ => None,
@@ -433,8 +459,13 @@ impl Reader<'_> {
             if !names.contains(&name.get_ref().as_ref()) {
                 let message = format!("{} has no key {}", self.key, name.get_ref());
                 let hint = format!("known: {}", names.join(", "));
-                found.error(Code::UnknownKey, name.span(), message, hint);
-                good = false;
+                match self.unknown {
+                    Unknown::Warning => found.warning(Code::UnknownKey, name.span(), message, hint),
+                    Unknown::Error => {
+                        found.error(Code::UnknownKey, name.span(), message, hint);
+                        good = false;
+                    }
+                }
             }
         }
         for name in &names[..needed] {

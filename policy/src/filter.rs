@@ -1,12 +1,11 @@
 //! Which objects apply to an account, in which order, and why the others do not.
 
-use std::cmp::Reverse;
-
 use serde::Serialize;
 
 use crate::dn::Dn;
-use crate::facts::Facts;
-use crate::layer::{Link, LinkTo, Loopback, PolicyObject, PolicySet};
+use crate::facts::{Computer, Facts, User};
+use crate::layer::{Filter, LinkTo, Loopback, PolicyObject, PolicySet};
+use crate::reach::Sieve;
 use crate::settings::Half;
 use crate::value::Glob;
 
@@ -49,6 +48,21 @@ impl Verdict {
             Self::Empty => "configures nothing in this half",
         }
     }
+
+    /// How many of the checks the object passed before it got this verdict.
+    fn distance(self) -> u8 {
+        match self {
+            Self::Empty => 0,
+            Self::LinkedElsewhere => 1,
+            Self::InheritanceBlocked => 2,
+            Self::NotInGroup
+            | Self::InExcludedGroup
+            | Self::OtherUser
+            | Self::OtherComputer
+            | Self::OtherOperatingSystem => 3,
+            Self::Applies => 4,
+        }
+    }
 }
 
 /// The objects that count, as indices into the set, each half in order of application: the last wins.
@@ -66,7 +80,12 @@ pub struct Applicable {
 /// the outermost last. Within a place order 1 is applied last; at equal order the lower id wins.
 #[must_use]
 pub fn applicable(set: &PolicySet, facts: &Facts) -> Applicable {
-    Applicable { computer: order(set, facts, Half::Computer), user: order(set, facts, Half::User) }
+    let sieve = Sieve::new(set);
+    let computer = sieve.computer(&facts.computer);
+    match &facts.user {
+        Some(user) => sieve.combine(Some(&sieve.user(user)), &computer),
+        None => sieve.combine(None, &computer),
+    }
 }
 
 /// The verdict on every object for one half, for people who ask why.
@@ -76,16 +95,10 @@ pub fn verdicts(set: &PolicySet, facts: &Facts, half: Half) -> Vec<Verdict> {
     set.objects
         .iter()
         .map(|object| {
+            // With loopback merge an object may be reached by either account; the answer that got
+            // furthest tells most.
             let all = places.iter().map(|place| judge(set, facts, half, object, *place));
-            // With loopback merge an object may be reached by either account; the best answer counts.
-            let mut worst = Verdict::LinkedElsewhere;
-            for verdict in all {
-                if verdict.is_ok() {
-                    return Verdict::Applies;
-                }
-                worst = verdict.err().unwrap_or(worst);
-            }
-            worst
+            all.max_by_key(|verdict| verdict.distance()).unwrap_or(Verdict::LinkedElsewhere)
         })
         .collect()
 }
@@ -122,59 +135,36 @@ pub fn loopback(set: &PolicySet, computer: Option<&Dn>) -> Loopback {
         .map_or(Loopback::Off, |(_, mode)| *mode)
 }
 
-fn order(set: &PolicySet, facts: &Facts, half: Half) -> Vec<u16> {
-    let mut found: Vec<(SortKey<'_>, u16)> = Vec::new();
-    for (stage, place) in places(set, facts, half).into_iter().enumerate() {
-        for (index, object) in set.objects.iter().enumerate() {
-            let Ok(rank) = judge(set, facts, half, object, place) else { continue };
-            let index = u16::try_from(index).unwrap_or(u16::MAX);
-            found.retain(|(_, other)| *other != index);
-            found.push((sort_key(&object.link, stage, rank, &object.id), index));
-        }
-    }
-    found.sort_unstable();
-    found.into_iter().map(|(_, index)| index).collect()
-}
-
-type SortKey<'a> = (bool, usize, i64, Reverse<u32>, Reverse<&'a str>);
-
-fn sort_key<'a>(link: &Link, stage: usize, rank: i64, id: &'a str) -> SortKey<'a> {
-    // Among enforced links the outermost is applied last.
-    let place = if link.enforced { -rank } else { rank };
-    (link.enforced, stage, place, Reverse(link.order), Reverse(id))
-}
-
 fn judge(
     set: &PolicySet,
     facts: &Facts,
     half: Half,
     object: &PolicyObject,
     place: Place<'_>,
-) -> Result<i64, Verdict> {
+) -> Verdict {
+    let link = &object.link;
     if object.half(half).is_empty() {
-        return Err(Verdict::Empty);
+        return Verdict::Empty;
     }
-    let site = facts.computer.site.as_deref();
-    let rank = rank(&object.link.to, place.dn, site).ok_or(Verdict::LinkedElsewhere)?;
-    if !object.link.enforced && is_blocked(set, place.dn, rank) {
-        return Err(Verdict::InheritanceBlocked);
+    if !in_site(&link.to, facts.computer.site.as_deref()) || !in_place(&link.to, place.dn) {
+        return Verdict::LinkedElsewhere;
     }
-    match security(object, facts) {
-        Verdict::Applies => Ok(rank),
-        other => Err(other),
+    if !link.enforced && is_blocked(set, place.dn, rank(&link.to)) {
+        return Verdict::InheritanceBlocked;
     }
+    security(object, facts)
 }
 
 const RANK_SITE: i64 = 1;
 const RANK_DOMAIN: i64 = 2;
 
-/// How far down a place lies; `None` when the account is not below it.
-fn rank(to: &LinkTo, dn: Option<&Dn>, site: Option<&str>) -> Option<i64> {
+/// How far down a place lies.
+pub(crate) fn rank(to: &LinkTo) -> i64 {
     match to {
-        LinkTo::Local => Some(0),
-        LinkTo::Site(name) => site.is_some_and(|site| same_name(site, name)).then_some(RANK_SITE),
-        LinkTo::Domain => Some(RANK_DOMAIN),
-        LinkTo::Ou(ou) => dn?.is_within(ou).then(|| ou_rank(ou)),
+        LinkTo::Local => 0,
+        LinkTo::Site(_) => RANK_SITE,
+        LinkTo::Domain => RANK_DOMAIN,
+        LinkTo::Ou(ou) => ou_rank(ou),
     }
 }
 
@@ -182,12 +172,28 @@ fn ou_rank(ou: &Dn) -> i64 {
     RANK_DOMAIN + i64::try_from(ou.depth()).unwrap_or(i64::MAX / 2)
 }
 
+/// Whether a link to a site is to this one; other links are to every site.
+pub(crate) fn in_site(to: &LinkTo, site: Option<&str>) -> bool {
+    match to {
+        LinkTo::Site(name) => site.is_some_and(|site| same_name(site, name)),
+        _ => true,
+    }
+}
+
+/// Whether an account lies below the unit of a link; every account lies below the other links.
+pub(crate) fn in_place(to: &LinkTo, dn: Option<&Dn>) -> bool {
+    match to {
+        LinkTo::Ou(ou) => dn.is_some_and(|dn| dn.is_within(ou)),
+        _ => true,
+    }
+}
+
 fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.to_lowercase()
 }
 
 /// A blocking unit keeps out site, domain and outer units; local policy stays, as in Windows.
-fn is_blocked(set: &PolicySet, dn: Option<&Dn>, rank: i64) -> bool {
+pub(crate) fn is_blocked(set: &PolicySet, dn: Option<&Dn>, rank: i64) -> bool {
     let Some(dn) = dn else { return false };
     rank >= RANK_SITE
         && set.domain.block_inheritance.iter().any(|ou| dn.is_within(ou) && rank < ou_rank(ou))
@@ -197,20 +203,13 @@ fn security(object: &PolicyObject, facts: &Facts) -> Verdict {
     let filter = &object.filter;
     let user = facts.user.as_deref();
     let computer = &facts.computer;
-    if let Some(systems) = &filter.operating_systems
-        && !systems.contains(&computer.os)
-    {
+    if !is_for_system(filter, computer) {
         return Verdict::OtherOperatingSystem;
     }
-    let any = |globs: &[Glob], name: &str| globs.iter().any(|glob| glob.matches(name));
-    if let Some(computers) = &filter.computers
-        && !any(computers, &computer.name)
-    {
+    if !is_for_computer(filter, computer) {
         return Verdict::OtherComputer;
     }
-    if let Some(users) = &filter.users
-        && !user.is_some_and(|user| any(users, &user.name))
-    {
+    if !is_for_user(filter, user) {
         return Verdict::OtherUser;
     }
     let member = |group| {
@@ -223,4 +222,20 @@ fn security(object: &PolicyObject, facts: &Facts) -> Verdict {
         Some(groups) if !groups.iter().any(member) => Verdict::NotInGroup,
         _ => Verdict::Applies,
     }
+}
+
+pub(crate) fn is_for_system(filter: &Filter, computer: &Computer) -> bool {
+    filter.operating_systems.as_ref().is_none_or(|systems| systems.contains(&computer.os))
+}
+
+pub(crate) fn is_for_computer(filter: &Filter, computer: &Computer) -> bool {
+    let any = |globs: &Vec<Glob>| globs.iter().any(|glob| glob.matches(&computer.name));
+    filter.computers.as_ref().is_none_or(any)
+}
+
+pub(crate) fn is_for_user(filter: &Filter, user: Option<&User>) -> bool {
+    let any = |globs: &Vec<Glob>| {
+        user.is_some_and(|user| globs.iter().any(|glob| glob.matches(&user.name)))
+    };
+    filter.users.as_ref().is_none_or(any)
 }

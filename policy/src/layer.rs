@@ -35,7 +35,7 @@ pub struct Sourced {
     /// The value.
     pub value: Value,
     /// Where it was written.
-    pub origin: Origin,
+    pub origin: Arc<Origin>,
 }
 
 /// One setting of one half of an object. A list setting has one entry an element.

@@ -5,12 +5,13 @@
 //! overruled by one that is not; an object that won nothing can be removed without a difference.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::filter::Applicable;
 use crate::layer::{Origin, PolicySet, Sourced};
 use crate::settings::{Half, Id, SLOT_COUNT, Slot};
+use crate::standing::Standing;
 use crate::value::Value;
 
 /// What one setting came to.
@@ -36,10 +37,18 @@ pub struct Loser {
 }
 
 /// The Resultant Set of Policy for one user on one computer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct ResultantSet {
     slots: Vec<Resolved>,
+    /// What follows from the slots alone, worked out when first asked for.
+    standing: OnceLock<Box<Standing>>,
+}
+
+impl PartialEq for ResultantSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.slots == other.slots
+    }
 }
 
 /// A value in force: configured, or the default when `origin` is `None`.
@@ -48,7 +57,7 @@ pub struct InForce<'a, T> {
     /// The value.
     pub value: T,
     /// Where it was written; `None` for a default.
-    pub origin: Option<&'a Origin>,
+    pub origin: Option<&'a Arc<Origin>>,
 }
 
 /// Merges the applicable objects of a set.
@@ -71,7 +80,7 @@ pub fn merge(set: &PolicySet, applicable: &Applicable) -> ResultantSet {
             }
         }
     }
-    ResultantSet { slots }
+    ResultantSet { slots, standing: OnceLock::new() }
 }
 
 /// Remembers merged sets: most accounts of a fleet share a few lists of applicable objects.
@@ -99,6 +108,11 @@ impl Memo {
 }
 
 impl ResultantSet {
+    /// What is decided alike for everybody to whom this set applies.
+    pub(crate) fn standing(&self) -> &Standing {
+        self.standing.get_or_init(|| Box::new(Standing::new(self)))
+    }
+
     /// What one setting came to.
     pub fn get(&self, slot: impl Into<Slot>) -> &Resolved {
         &self.slots[slot.into().index()]

@@ -35,7 +35,7 @@ pub fn primary_computer(rsop: &ResultantSet, facts: &Facts) -> Decided<Primary> 
             Directory::Away => Reason::DirectoryAway,
             _ => Reason::UserUnknown,
         };
-        return Decided { action: Primary::Unknown, because: vec![Because::plain(reason)] };
+        return Decided::new(Primary::Unknown, Vec::new(), Because::plain(reason));
     };
     let source = rsop.word(Id::PrimarySource, "directory").value;
     match source {
@@ -72,9 +72,8 @@ fn combine(
         (a, b) if a == other && b == other => other,
         _ => Primary::Unknown,
     };
-    let mut because = policy.because;
-    because.extend(directory.because);
-    Decided { action, because }
+    let because = [&policy.because[..], &directory.because[..]].concat();
+    Decided { action, because: because.into() }
 }
 
 fn in_policy(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Primary> {
@@ -87,11 +86,11 @@ fn in_policy(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Primary
         let name = &facts.computer.name;
         if theirs && assign.computers.iter().any(|glob| glob.matches(name)) {
             let because = Because::policy(Reason::PrimaryAssigned, Some(&sourced.origin));
-            return Decided { action: Primary::Yes, because: vec![because.with_fact(name)] };
+            return Decided::new(Primary::Yes, Vec::new(), because.with_fact(name.as_str()));
         }
     }
-    let because = Because::fact(Reason::PrimaryNotAssigned, &facts.computer.name);
-    Decided { action: Primary::No, because: vec![because] }
+    let last = Because::fact(Reason::PrimaryNotAssigned, facts.computer.name.as_str());
+    Decided::new(Primary::No, Vec::new(), last)
 }
 
 fn in_directory(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Primary> {
@@ -131,7 +130,7 @@ fn schema_lacks(rsop: &ResultantSet, mut because: Vec<Because>) -> Decided<Prima
 
 fn listed(facts: &Facts, user: &User, because: Vec<Because>) -> Decided<Primary> {
     let Some(computer) = &facts.computer.dn else {
-        let last = Because::fact(Reason::ComputerUnknown, &facts.computer.name);
+        let last = Because::fact(Reason::ComputerUnknown, facts.computer.name.as_str());
         return Decided::new(Primary::Unknown, because, last);
     };
     if user.primary_computers.contains(computer) {

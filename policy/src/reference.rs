@@ -18,7 +18,7 @@ pub fn type_text(kind: Kind) -> String {
         Kind::Size => "size".to_owned(),
         Kind::SizeOrPercent => "size or percentage".to_owned(),
         Kind::Percent => "percentage".to_owned(),
-        Kind::Rate => "rate".to_owned(),
+        Kind::Rate { .. } => "rate".to_owned(),
         Kind::Words(words) => words.join(", "),
         Kind::Cron => "five-field cron expression".to_owned(),
         Kind::Blockout => "{ start, duration }".to_owned(),
@@ -173,7 +173,7 @@ fn kind_schema(kind: Kind) -> Json {
         Kind::Size => text(r"^\d+(\.\d+)? ?[kKMGTP]?i?B?$"),
         Kind::SizeOrPercent => text(r"^(\d+(\.\d+)? ?[kKMGTP]?i?B?|\d{1,3}%)$"),
         Kind::Percent => text(r"^\d{1,3}%$"),
-        Kind::Rate => text(r"^\d+ ?(bit|kbit|Mbit|Gbit|KiB|MiB)/s$"),
+        Kind::Rate { .. } => text(r"^\d+ ?(bit|kbit|Mbit|Gbit|KiB|MiB)/s$"),
         Kind::Words(words) => json!({ "enum": words }),
         Kind::Cron => json!({ "type": "string" }),
         Kind::Blockout => object(
@@ -189,7 +189,7 @@ fn kind_schema(kind: Kind) -> Json {
             &[
                 ("path", json!({ "type": "string" })),
                 ("latency", duration()),
-                ("throughput", kind_schema(Kind::Rate)),
+                ("throughput", kind_schema(Kind::Rate { min: 0 })),
             ],
         )),
         Kind::ConflictRules => rows(object(

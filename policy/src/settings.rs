@@ -70,7 +70,10 @@ pub enum Kind {
     /// A percentage.
     Percent,
     /// A rate string.
-    Rate,
+    Rate {
+        /// Smallest, in bits per second.
+        min: u64,
+    },
     /// One of these words.
     Words(&'static [&'static str]),
     /// A five-field cron expression.
@@ -276,7 +279,7 @@ pub static CATALOGUE: [Setting; BASE_COUNT + FOLDER_COUNT] = [
        "A sync that would delete a larger share of a folder than this is held for a person."),
     union(on("offline-files.file-screens", Computer, Globs, "[]", "Pol_ExclusionListSettings",
        "File names that are never cached and never uploaded; each is reported.")),
-    or_off(on("offline-files.bandwidth", Computer, Rate, "off", "-",
+    or_off(on("offline-files.bandwidth", Computer, Rate { min: 1 }, "off", "-",
        "Most bits per second in each direction.")),
     on("offline-files.sync-at-logon", Both, Words(&["none", "quick", "full"]), "quick", "Pol_SyncAtLogon",
        "What a sign-in synchronises: nothing, what is missing, or everything."),
@@ -302,7 +305,7 @@ pub static CATALOGUE: [Setting; BASE_COUNT + FOLDER_COUNT] = [
        "Use a profile folder that neither the user nor an administrator owns."),
     or_off(on("roaming-profiles.size-limit", User, Size, "off", "LimitSize",
        "A profile larger than this is not uploaded, and reported.")),
-    on("roaming-profiles.slow-link.throughput", Computer, Rate, "500kbit/s", "SlowLinkTimeOut",
+    on("roaming-profiles.slow-link.throughput", Computer, Rate { min: 0 }, "500kbit/s", "SlowLinkTimeOut",
        "Below this the local copy of the profile is used."),
     on("roaming-profiles.slow-link.latency", Computer, Duration { min: 0, max: 20_000 }, "120ms", "SlowLinkTimeOut",
        "Above this the local copy of the profile is used."),

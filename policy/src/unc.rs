@@ -1,7 +1,9 @@
 //! UNC paths: `\\server\share\folder`, compared the way Windows compares them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +17,11 @@ pub const UNC_LENGTH_MAX: usize = 32_767;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Unc {
-    text: String,
-    folded: String,
+    /// The path as written, then the form that decides equality unless the two are the same. One
+    /// shared allocation: decisions hand paths on far more often than they make new ones.
+    both: Arc<str>,
+    length: u32,
+    folded_at: u32,
 }
 
 /// Why a text is no UNC path.
@@ -37,6 +42,9 @@ pub enum UncError {
     /// A character that no Windows name may hold.
     #[error("the character {0:?} cannot be part of a name")]
     BadCharacter(char),
+    /// A space or a dot at the end of a name, which Windows drops.
+    #[error("a name cannot end in a space or a dot")]
+    BadEnd,
     /// Longer than [`UNC_LENGTH_MAX`].
     #[error("the path is longer than {UNC_LENGTH_MAX} characters")]
     TooLong,
@@ -53,6 +61,7 @@ impl UncError {
             Self::BadCharacter(_) => {
                 r#"Windows names hold none of < > : " / | ? * and no control characters"#
             }
+            Self::BadEnd => "Windows drops it, so that two names would be one folder",
             Self::TooLong => "shorten the path",
         }
     }
@@ -61,7 +70,7 @@ impl UncError {
 /// Says why one part of a path (a server, share or folder name) cannot be a name.
 ///
 /// # Errors
-/// [`UncError`] for an empty part, dots, or a character that Windows forbids.
+/// [`UncError`] for an empty part, dots, an end that Windows drops, or a character it forbids.
 pub fn check_name(part: &str) -> Result<(), UncError> {
     if part.is_empty() {
         return Err(UncError::EmptyPart);
@@ -69,10 +78,71 @@ pub fn check_name(part: &str) -> Result<(), UncError> {
     if part == "." || part == ".." {
         return Err(UncError::DotPart);
     }
-    match part.chars().find(|c| c.is_control() || r#"<>:"/\|?*"#.contains(*c)) {
+    if count_plain_parts(part) == Some(1) {
+        return Ok(());
+    }
+    match part.chars().find(|c| is_forbidden(*c)) {
         Some(bad) => Err(UncError::BadCharacter(bad)),
+        None if part.ends_with([' ', '.']) => Err(UncError::BadEnd),
         None => Ok(()),
     }
+}
+
+const fn is_forbidden(c: char) -> bool {
+    matches!(c, '<' | '>' | ':' | '"' | '/' | '\\' | '|' | '?' | '*') || is_control(c)
+}
+
+/// [`char::is_control`], for constants too.
+const fn is_control(c: char) -> bool {
+    matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}')
+}
+
+/// The text in lower case; a copy only where that makes a difference.
+pub(crate) fn folded(text: &str) -> Cow<'_, str> {
+    if is_folded(text) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(if text.is_ascii() { text.to_ascii_lowercase() } else { text.to_lowercase() })
+}
+
+fn is_folded(text: &str) -> bool {
+    !text.bytes().any(|byte| !byte.is_ascii() || byte.is_ascii_uppercase())
+}
+
+/// Which bytes are a character of ASCII that a name may hold.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte: u8 = 0x20;
+    while byte < 0x7f {
+        plain[byte as usize] = !is_forbidden(byte as char);
+        byte += 1;
+    }
+    plain
+};
+
+/// How many names the separators part, if all of them are good.
+fn count_parts(text: &str) -> Result<usize, UncError> {
+    if let Some(parts) = count_plain_parts(text) {
+        return Ok(parts);
+    }
+    text.split('\\').try_fold(0, |count, part| check_name(part).map(|()| count + 1))
+}
+
+/// How many good names the separators part, if they are all of ASCII; else the slow way says why.
+fn count_plain_parts(text: &str) -> Option<usize> {
+    let mut parts = 1;
+    let mut before = b'\\';
+    for byte in text.bytes() {
+        let at_end = matches!(before, b'\\' | b'.' | b' ');
+        match byte {
+            b'\\' if at_end => return None,
+            b'\\' => parts += 1,
+            _ if !PLAIN[usize::from(byte)] => return None,
+            _ => {}
+        }
+        before = byte;
+    }
+    (!matches!(before, b'\\' | b'.' | b' ')).then_some(parts)
 }
 
 impl Unc {
@@ -81,39 +151,68 @@ impl Unc {
     /// # Errors
     /// [`UncError`] says which rule the text breaks.
     pub fn parse(text: &str) -> Result<Self, UncError> {
-        if text.chars().count() > UNC_LENGTH_MAX {
+        let rest = Self::check(text)?;
+        Ok(Self::new(&[r"\\", rest]))
+    }
+
+    /// What [`Unc::parse`] says, without making a path; gives what follows the two backslashes.
+    pub(crate) fn check(text: &str) -> Result<&str, UncError> {
+        if text.len() > UNC_LENGTH_MAX && text.chars().count() > UNC_LENGTH_MAX {
             return Err(UncError::TooLong);
         }
         let rest = text.strip_prefix(r"\\").ok_or(UncError::NoLeadingBackslashes)?;
         let rest = rest.strip_suffix('\\').unwrap_or(rest);
-        let mut parts = 0;
-        for part in rest.split('\\') {
-            check_name(part)?;
-            parts += 1;
-        }
+        let parts = count_parts(rest)?;
         if parts < 2 {
             return Err(UncError::NoShare);
         }
-        let text = format!(r"\\{rest}");
-        let folded = text.to_lowercase();
-        Ok(Self { text, folded })
+        Ok(rest)
+    }
+
+    /// Takes a text that has been checked.
+    fn new(pieces: &[&str]) -> Self {
+        // A checked text has at most 32,767 characters, so that no length is out of range.
+        let bounded = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let length = pieces.iter().map(|piece| piece.len()).sum();
+        let mut both = String::with_capacity(2 * length);
+        pieces.iter().for_each(|piece| both.push_str(piece));
+        let mut folded_at = 0;
+        if !is_folded(&both) {
+            folded_at = length;
+            if both.is_ascii() {
+                pieces.iter().for_each(|piece| both.push_str(piece));
+                both[length..].make_ascii_lowercase();
+            } else {
+                both.push_str(&both.to_lowercase());
+            }
+        }
+        Self { both: both.into(), length: bounded(length), folded_at: bounded(folded_at) }
+    }
+
+    /// The form that decides equality.
+    pub(crate) fn folded(&self) -> &str {
+        &self.both[self.folded_at as usize..]
     }
 
     /// The path as it was written.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.both[..self.length as usize]
     }
 
     /// Server, share and folders, in order.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
-        self.text.trim_start_matches('\\').split('\\')
+        self.as_str().trim_start_matches('\\').split('\\')
     }
 
     /// The parts below `base`, or `None` when `self` is not `base` or below it.
     pub fn below<'a>(&'a self, base: &Unc) -> Option<Vec<&'a str>> {
-        let inside = self.folded == base.folded
-            || self.folded.strip_prefix(&base.folded).is_some_and(|rest| rest.starts_with('\\'));
-        inside.then(|| self.parts().skip(base.parts().count()).collect())
+        self.is_within(base).then(|| self.parts().skip(base.parts().count()).collect())
+    }
+
+    /// Whether `self` is `base` or lies below it.
+    pub fn is_within(&self, base: &Unc) -> bool {
+        let rest = self.folded().strip_prefix(base.folded());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('\\'))
     }
 
     /// This path with one or more names added (`Documents`, `AppData\Roaming`).
@@ -121,7 +220,29 @@ impl Unc {
     /// # Errors
     /// [`UncError`] when a name is not one that Windows allows.
     pub fn join(&self, names: &str) -> Result<Self, UncError> {
-        Self::parse(&format!(r"{}\{names}", self.text))
+        let kept = names.strip_suffix('\\').unwrap_or(names);
+        count_parts(kept)?;
+        Self::joined(&[self.as_str(), r"\", kept])
+    }
+
+    /// This path with a name of somebody's making, which is checked, and fixed names below it.
+    pub(crate) fn join_own(&self, name: &str, fixed: &'static str) -> Result<Self, UncError> {
+        check_name(name)?;
+        Self::joined(&[self.as_str(), r"\", name, r"\", fixed])
+    }
+
+    /// This path with a suffix of its last name, like `.V6`, which must be a good end of a name.
+    pub(crate) fn with_suffix(&self, suffix: &str) -> Result<Self, UncError> {
+        Self::joined(&[self.as_str(), suffix])
+    }
+
+    fn joined(pieces: &[&str]) -> Result<Self, UncError> {
+        let count = |piece: &&str| piece.chars().count();
+        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if bytes > UNC_LENGTH_MAX && pieces.iter().map(count).sum::<usize>() > UNC_LENGTH_MAX {
+            return Err(UncError::TooLong);
+        }
+        Ok(Self::new(pieces))
     }
 }
 
@@ -141,13 +262,13 @@ impl TryFrom<String> for Unc {
 
 impl From<Unc> for String {
     fn from(unc: Unc) -> Self {
-        unc.text
+        unc.as_str().to_owned()
     }
 }
 
 impl PartialEq for Unc {
     fn eq(&self, other: &Self) -> bool {
-        self.folded == other.folded
+        self.folded() == other.folded()
     }
 }
 
@@ -161,19 +282,19 @@ impl PartialOrd for Unc {
 
 impl Ord for Unc {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.folded.cmp(&other.folded)
+        self.folded().cmp(other.folded())
     }
 }
 
 impl std::hash::Hash for Unc {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.folded.hash(state);
+        self.folded().hash(state);
     }
 }
 
 impl fmt::Display for Unc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 
@@ -193,6 +314,9 @@ mod tests {
             (r"\\srv\\share", UncError::EmptyPart),
             (r"\\srv\share\..\x", UncError::DotPart),
             (r"\\srv\share\a*b", UncError::BadCharacter('*')),
+            (r"\\srv\share\a \b", UncError::BadEnd),
+            (r"\\srv\share\a.", UncError::BadEnd),
+            (r"\\srv\ ", UncError::BadEnd),
         ] {
             assert_eq!(Unc::parse(bad).unwrap_err(), why, "{bad}");
         }

@@ -8,7 +8,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::cron_expression::CronExpression;
 use crate::schedule::Blockout;
-use crate::unc::{Unc, UncError};
+use crate::unc::{Unc, UncError, folded};
 
 /// One configured value. Which variant a setting takes is fixed by its row in the catalogue.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,7 +130,34 @@ impl PartialEq for Principal {
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: String,
-    matcher: GlobMatcher,
+    shape: Shape,
+}
+
+/// What a glob asks of a name in lower case; most ask for a name or for one end of it.
+#[derive(Clone, Debug)]
+enum Shape {
+    /// No wildcard.
+    Name(String),
+    /// One star at the end.
+    Start(String),
+    /// One star at the start.
+    End(String),
+    /// Anything else.
+    Other(GlobMatcher),
+}
+
+impl Shape {
+    fn of(folded: &str, matcher: GlobMatcher) -> Self {
+        let plain = |text: &str| !text.contains(['*', '?', '[', ']', '{', '}', '\\']);
+        if plain(folded) {
+            return Self::Name(folded.to_owned());
+        }
+        match (folded.strip_suffix('*'), folded.strip_prefix('*')) {
+            (Some(start), _) if plain(start) => Self::Start(start.to_owned()),
+            (_, Some(end)) if plain(end) => Self::End(end.to_owned()),
+            _ => Self::Other(matcher),
+        }
+    }
 }
 
 impl Glob {
@@ -142,14 +169,27 @@ impl Glob {
         if text.trim().is_empty() {
             return Err("the pattern is empty".to_owned());
         }
-        let glob = GlobBuilder::new(text).case_insensitive(true).build();
-        let glob = glob.map_err(|error| error.kind().to_string())?;
-        Ok(Self { text: text.to_owned(), matcher: glob.compile_matcher() })
+        // The automaton folds ASCII alone, so that pattern and name are folded before. Backslashes
+        // escape on every system, or one file would mean two things.
+        let build = |text: &str| {
+            GlobBuilder::new(text).case_insensitive(true).backslash_escape(true).build()
+        };
+        let written = build(text).map_err(|error| error.kind().to_string())?;
+        let folded = folded(text);
+        // A range that is only one as written, like [Z-a], stays as written.
+        let matcher = build(&folded).unwrap_or(written).compile_matcher();
+        Ok(Self { text: text.to_owned(), shape: Shape::of(&folded, matcher) })
     }
 
-    /// Whether the whole name matches.
+    /// Whether the whole name matches, without regard to case.
     pub fn matches(&self, name: &str) -> bool {
-        self.matcher.is_match(name)
+        let name = folded(name);
+        match &self.shape {
+            Shape::Name(whole) => *name == **whole,
+            Shape::Start(start) => name.starts_with(start.as_str()),
+            Shape::End(end) => name.ends_with(end.as_str()),
+            Shape::Other(matcher) => matcher.is_match(&*name),
+        }
     }
 
     /// The pattern as written.
@@ -188,6 +228,8 @@ pub enum Target {
 pub struct Template {
     text: String,
     pub(crate) parts: Vec<Part>,
+    /// What it gives for everybody, when it has no variable.
+    pub(crate) fixed: Option<Unc>,
 }
 
 /// One piece of a [`Template`].
@@ -257,8 +299,10 @@ impl Template {
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         // With every variable filled in by a harmless word, the rest must be a UNC path.
-        let mut sample = String::new();
+        let mut sample = String::with_capacity(text.len());
+        let mut pieces = 0_usize;
         for (index, piece) in text.split('%').enumerate() {
+            pieces += 1;
             if index % 2 == 0 {
                 if !piece.is_empty() {
                     parts.push(Part::Literal(piece.to_owned()));
@@ -277,11 +321,12 @@ impl Template {
             }
             parts.push(Part::Variable(variable));
         }
-        if text.split('%').count().is_multiple_of(2) {
+        if pieces.is_multiple_of(2) {
             return Err(TemplateError::Unpaired);
         }
-        Unc::parse(&sample).map_err(TemplateError::Unc)?;
-        Ok(Self { text: text.to_owned(), parts })
+        Unc::check(&sample).map_err(TemplateError::Unc)?;
+        let fixed = if pieces == 1 { Unc::parse(text).ok() } else { None };
+        Ok(Self { text: text.to_owned(), parts, fixed })
     }
 
     /// The template as written.
@@ -301,15 +346,16 @@ impl Variable {
                 return Ok(Self::Ad(attribute.to_lowercase()));
             }
         }
-        Ok(match name.to_ascii_uppercase().as_str() {
-            "USERNAME" => Self::UserName,
-            "USERDOMAIN" => Self::UserDomain,
-            "USERDNSDOMAIN" => Self::UserDnsDomain,
-            "COMPUTERNAME" => Self::ComputerName,
-            "HOMESHARE" => Self::HomeShare,
-            "LOGONSERVER" => Self::LogonServer,
-            _ => return Err(TemplateError::Unknown(name.to_owned())),
-        })
+        let known = [
+            ("USERNAME", Self::UserName),
+            ("USERDOMAIN", Self::UserDomain),
+            ("USERDNSDOMAIN", Self::UserDnsDomain),
+            ("COMPUTERNAME", Self::ComputerName),
+            ("HOMESHARE", Self::HomeShare),
+            ("LOGONSERVER", Self::LogonServer),
+        ];
+        let found = known.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(name));
+        found.map(|(_, variable)| variable).ok_or_else(|| TemplateError::Unknown(name.to_owned()))
     }
 }
 
@@ -449,6 +495,24 @@ mod tests {
         ] {
             let got = Template::parse(bad).unwrap_err();
             assert!(got == why || got == TemplateError::Unpaired, "{bad}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn globs_fold_the_case_of_every_script() {
+        for (glob, good, bad) in [
+            ("LT-*", "lt-0007", "xlt-0007"),
+            ("MÜ-*", "mü-1", "mu-1"),
+            ("*-ÄÖ", "x-äö", "x-äöx"),
+            ("Ünal", "üNAL", "ünall"),
+            ("ws-0[0-9]", "WS-07", "WS-17"),
+            ("ß?-[Ä-Ö]*", "ßx-ÄÖ", "ßx-a"),
+            ("{LT,ws}-*", "Ws-1", "pc-1"),
+            ("*", "", "\0never\0"),
+        ] {
+            let compiled = Glob::parse(glob).unwrap();
+            assert!(compiled.matches(good), "{glob} {good}");
+            assert!(glob == "*" || !compiled.matches(bad), "{glob} {bad}");
         }
     }
 

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use homeport_policy::decide::{FolderAction, decide};
 use homeport_policy::dn::Dn;
 use homeport_policy::facts::{Computer, Cost, Directory, Facts, Link, Names, Network, Os, User};
-use homeport_policy::filter::applicable;
 use homeport_policy::layer::PolicySet;
 use homeport_policy::merge::{Memo, merge};
 use homeport_policy::parse::{SourceFile, parse};
+use homeport_policy::reach::{ComputerReach, Sieve, UserReach};
 
 const DECISIONS_TARGET: Duration = Duration::from_secs(5);
 const MERGE_TARGET: Duration = Duration::from_millis(2);
@@ -70,9 +70,14 @@ fn decisions(share: usize) -> Row {
     let (mut redirected, mut lists) = (0_usize, std::collections::HashSet::new());
     let mut memo = Memo::default();
     let started = Instant::now();
+    let sieve = Sieve::new(&set);
+    let reach_of_users: Vec<UserReach> = users.iter().map(|user| sieve.user(user)).collect();
+    let reach_of_computers: Vec<ComputerReach> =
+        computers.iter().map(|computer| sieve.computer(computer)).collect();
     for pair in 0..count {
         let facts = facts(&users[pair % DECISIONS_SIDE], &computers[pair / DECISIONS_SIDE], pair);
-        let objects = applicable(&set, &facts);
+        let reach = &reach_of_users[pair % DECISIONS_SIDE];
+        let objects = sieve.combine(Some(reach), &reach_of_computers[pair / DECISIONS_SIDE]);
         let rsop = memo.merge(&set, objects);
         let decision = black_box(decide(&rsop, &facts));
         let action = &decision.folders[3].decided.action;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeport_policy::decide::{
-    CacheKind, Decision, FolderAction, OnRemoval, ProfileAction, decide,
+    Cache, CacheKind, Decision, FolderAction, OnRemoval, ProfileAction, decide,
 };
 use homeport_policy::dn::Dn;
 use homeport_policy::explain::{background_text, folder_text, profile_text};
@@ -14,7 +14,7 @@ use homeport_policy::filter::applicable;
 use homeport_policy::folder::FOLDERS;
 use homeport_policy::merge::merge;
 use homeport_policy::parse::{SourceFile, parse};
-use homeport_policy::reason::Because;
+use homeport_policy::reason::{Because, Decided};
 
 const DAY: u64 = 86_400;
 
@@ -440,14 +440,14 @@ exclude = ['.cache']
         unreachable!("the path is given")
     };
     assert!(roaming.delete_cached_copy && roaming.no_temporary && !roaming.check_owner);
-    assert_eq!((roaming.size_limit, roaming.exclude), (Some(1 << 30), vec![".cache".to_owned()]));
+    assert_eq!((roaming.size_limit, roaming.exclude.join(" ").as_str()), (Some(1 << 30), ".cache"));
     assert_eq!((roaming.wait.as_secs(), roaming.write_back.map(|d| d.as_secs())), (5, Some(900)));
 }
 
 /// The caches as `path (what for): when slow`, an `s` for suspended, and the reasons.
 fn check_caches(policy: &str, wanted: &[&str]) {
     let caches = decided(policy, &facts()).caches;
-    let shown = |cache: &homeport_policy::reason::Decided<homeport_policy::decide::Cache>| {
+    let shown = |cache: &Arc<Decided<Cache>>| {
         let kind = match cache.action.kind {
             CacheKind::Redirected(folder) => folder.key(),
             CacheKind::Assigned => "assigned",

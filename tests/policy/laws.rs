@@ -8,7 +8,7 @@ use homeport_policy::decide::{Decision, FolderAction, ProfileAction, decide};
 use homeport_policy::dn::Dn;
 use homeport_policy::expand::expand;
 use homeport_policy::facts::{Computer, Cost, Directory, Facts, Names, Network, Os, User};
-use homeport_policy::filter::{Applicable, applicable};
+use homeport_policy::filter::{Applicable, Verdict, applicable, verdicts};
 use homeport_policy::layer::{PolicyObject, PolicySet};
 use homeport_policy::merge::{Memo, ResultantSet, merge};
 use homeport_policy::parse::{DOMAIN_FILE, SourceFile, parse};
@@ -261,6 +261,20 @@ proptest! {
         let (again, decided_again) = outcome(&set_of(&shuffled), &facts);
         prop_assert_eq!(rsop, again);
         prop_assert_eq!(decision, decided_again);
+    }
+
+    #[test]
+    fn what_applies_is_what_the_verdicts_say(files in files(), facts in facts()) {
+        let set = set_of(&files);
+        let order = applicable(&set, &facts);
+        for (half, found) in [(Half::Computer, &order.computer), (Half::User, &order.user)] {
+            let verdicts = verdicts(&set, &facts, half);
+            let wanted: Vec<usize> =
+                (0..verdicts.len()).filter(|at| verdicts[*at] == Verdict::Applies).collect();
+            let mut found: Vec<usize> = found.iter().copied().map(usize::from).collect();
+            found.sort_unstable();
+            prop_assert_eq!(found, wanted);
+        }
     }
 
     #[test]

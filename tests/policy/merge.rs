@@ -146,6 +146,31 @@ fn loopback_chooses_whose_place_counts_for_the_user_half() {
 }
 
 #[test]
+fn with_loopback_merge_the_verdict_that_got_furthest_is_told() {
+    let size = "user.roaming-profiles.size-limit = \"1GiB\"\n";
+    let block = "block-inheritance = [\"OU=Kiosks,DC=corp,DC=test\"]\n";
+    let domain = format!("{block}{}", loopback("merge"));
+    for (link, filter, wanted) in [
+        (KIOSKS, "not-groups = ['CORP\\Staff']", Verdict::InExcludedGroup),
+        (STAFF, "not-groups = ['CORP\\Staff']", Verdict::InExcludedGroup),
+        ("ou:DC=corp,DC=test", "users = ['bob']", Verdict::OtherUser),
+        ("site:S2", "", Verdict::LinkedElsewhere),
+        (STAFF, "", Verdict::Applies),
+    ] {
+        let text = format!("link.to = \"{link}\"\nfilter = {{ {filter} }}\n{size}");
+        let set = set_of(&[(DOMAIN_FILE, &domain), ("p", &text)]);
+        assert_eq!(verdicts(&set, &facts(), Half::User), [wanted], "{link} {filter}");
+    }
+    let blocked = format!(
+        "block-inheritance = [\"OU=Berlin,OU=Staff,DC=corp,DC=test\"]\n{}",
+        loopback("merge")
+    );
+    let text = format!("link.to = \"{STAFF}\"\n{size}");
+    let set = set_of(&[(DOMAIN_FILE, &blocked), ("p", &text)]);
+    assert_eq!(verdicts(&set, &facts(), Half::User), [Verdict::InheritanceBlocked]);
+}
+
+#[test]
 fn the_innermost_unit_with_a_loopback_mode_decides() {
     let outer = "ou.\"DC=corp,DC=test\".loopback.mode = \"replace\"\n";
     let all = ["s staff 1", "k kiosks 1"];
@@ -309,7 +334,7 @@ fn example(kind: Kind) -> String {
         Kind::Duration { max, .. } => format!("\"{max}ms\""),
         Kind::Size | Kind::SizeOrPercent => "\"10GiB\"".to_owned(),
         Kind::Percent => "\"50%\"".to_owned(),
-        Kind::Rate => "\"500kbit/s\"".to_owned(),
+        Kind::Rate { .. } => "\"500kbit/s\"".to_owned(),
         Kind::Words(words) => format!("\"{}\"", words[0]),
         Kind::Cron => "\"0 */2 * * 1-5\"".to_owned(),
         Kind::Blockout => "{ start = \"08:30\", duration = \"2h\" }".to_owned(),

@@ -172,6 +172,86 @@ fn defects_of_all_files_are_named_in_one_run() {
 }
 
 #[test]
+fn values_at_the_edge_of_sense() {
+    let offline = "computer.offline-files";
+    let documents = "user.folder-redirection.documents";
+    let desktop = "user.folder-redirection.desktop";
+    let blockout = |duration: &str| {
+        let key = format!("{offline}.background-sync.blockout");
+        format!("{key} = {{ start = '08:00', duration = '{duration}' }}\n")
+    };
+    let rule = |latency: &str| {
+        format!("{offline}.slow-link.rule = [{{ path = '*', latency = '{latency}' }}]\n")
+    };
+    let home = |folder: &str| {
+        format!("{folder}.setting = 'basic'\n{folder}.target = {{ kind = 'home-directory' }}\n")
+    };
+    let row = "[{ group = 'Staff', target = { kind = 'home-directory' } }]";
+    for (text, wanted) in [
+        (format!("{offline}.bandwidth = '0bit/s'\n"), vec![Code::OutOfRange]),
+        (format!("{offline}.bandwidth = '1bit/s'\n"), vec![]),
+        (blockout("10ms"), vec![Code::OutOfRange]),
+        (blockout("1m"), vec![]),
+        (blockout("24h"), vec![]),
+        (blockout("25h"), vec![Code::OutOfRange]),
+        (rule("0s"), vec![Code::OutOfRange]),
+        (rule("1ms"), vec![]),
+        ("computer.offline-files = 5\n".to_owned(), vec![Code::WrongType]),
+        ("user.folder-redirection.documents = true\n".to_owned(), vec![Code::WrongType]),
+        (home(documents), vec![]),
+        (home(desktop), vec![Code::UnknownValue]),
+        (
+            format!("{desktop}.setting = 'advanced'\n{desktop}.group = {row}\n"),
+            vec![Code::UnknownValue],
+        ),
+        (
+            format!("{offline}.assigned = ['\\\\srv\\a. ', '\\\\srv\\b.\\c']\n"),
+            vec![Code::BadUnc, Code::BadUnc],
+        ),
+    ] {
+        let head = "schema = 1\npolicy = { id = \"a\", version = 1 }\n";
+        assert_eq!(codes(&parse_one(&format!("{head}{text}"))), wanted, "{text}");
+    }
+}
+
+#[test]
+fn a_bad_head_hides_no_other_defect() {
+    let rest = "[computer.offline-files]\nenabled = 1\n";
+    let unnamed = "schema = 1\n";
+    for (head, code) in [
+        (HEAD.replace("sample", "A B"), Code::UnknownValue),
+        (HEAD.replace("\"sample\"", "7"), Code::WrongType),
+        (HEAD.replace("schema = 1", "schema = '1'"), Code::WrongType),
+        (HEAD.replace("schema = 1", "schema = 0"), Code::OutOfRange),
+        (unnamed.to_owned(), Code::MissingKey),
+        ("schema = 1\npolicy = 7\n".to_owned(), Code::WrongType),
+    ] {
+        let parsed = parse_one(&format!("{head}{rest}"));
+        assert_eq!(codes(&parsed), [code, Code::WrongType], "{head}");
+    }
+}
+
+#[test]
+fn two_files_without_a_good_id_are_no_duplicates() {
+    let text = HEAD.replace("sample", "A B");
+    let files = ["a.toml", "b.toml"].map(|name| SourceFile::new(name, text.as_str()));
+    let parsed = parse(&files, &BTreeMap::new());
+    assert_eq!(codes(&parsed), [Code::UnknownValue, Code::UnknownValue]);
+}
+
+#[test]
+fn an_unknown_key_in_a_row_of_a_newer_schema_is_a_warning() {
+    let head = HEAD.replace("schema = 1", "schema = 2\nmin-schema = 1");
+    let row = "{ path = '*', latency = '2ms', jitter = '1ms' }";
+    let text = format!("{head}[computer.offline-files]\nslow-link.rule = [{row}]\n");
+    let parsed = parse_one(&text);
+    let [only] = &parsed.diagnostics[..] else { panic!("{:#?}", parsed.diagnostics) };
+    assert_eq!((only.code, only.severity), (Code::UnknownKey, Severity::Warning));
+    let set = parsed.set.expect("warnings do not reject");
+    assert_eq!(set.objects[0].computer[0].values.len(), 1);
+}
+
+#[test]
 fn an_unknown_key_of_a_newer_schema_is_a_warning() {
     let text = "schema = 2\nmin-schema = 1\ncolour = 1\n[policy]\nid = \"sample\"\nversion = 1\n";
     let parsed = parse_one(text);
@@ -307,6 +387,7 @@ fn the_domain_file_has_its_defects_named() {
         ("inheritance = []\n", Code::UnknownKey),
         ("[ou.\"OU=K\".loopback]\nmode = \"on\"\n", Code::UnknownValue),
         ("[ou.Kiosks.loopback]\nmode = \"merge\"\n", Code::BadDn),
+        ("[ou.\"OU=K\".loopback]\n", Code::MissingKey),
     ] {
         let file = SourceFile::new(DOMAIN_FILE, format!("schema = 1\n{body}"));
         let parsed = parse(&[file], &BTreeMap::new());
