@@ -3,14 +3,14 @@
 //! Every user is tried on their own primary computers and on one computer of every *kind*: computers
 //! that no filter, link or list of either set can tell apart decide alike, so one stands for all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use homeport_policy::decide::{Decision, decide};
+use homeport_policy::decide::decide;
 use homeport_policy::diff::{Change, changes};
 use homeport_policy::facts::{Computer, Directory, Facts, Network, Os, User};
 use homeport_policy::layer::PolicySet;
-use homeport_policy::merge::Memo;
+use homeport_policy::merge::{Memo, ResultantSet};
 use homeport_policy::reach::{ComputerReach, Sieve, UserReach};
 use homeport_policy::settings::{Half, Id, Slot};
 use homeport_policy::value::{Glob, Value};
@@ -75,6 +75,7 @@ pub fn rehearse(
     let mut counted: BTreeMap<(String, String, String), Counted> = BTreeMap::new();
     let (before, after) = (Sieve::new(old), Sieve::new(new));
     let (mut old, mut new) = (Side::new(old, &before), Side::new(new, &after));
+    let mut same = Same::default();
     let reach = |computer: &Computer| (before.computer(computer), after.computer(computer));
     let kinds: Vec<_> = kinds
         .into_iter()
@@ -97,10 +98,13 @@ pub fn rehearse(
         let user_reach = (before.user(&user), after.user(&user));
         for Tried { computer, reach } in primary.iter().chain(others) {
             found.pairs += 1;
+            let (from, to) =
+                (old.merge(&user_reach.0, &reach.0), new.merge(&user_reach.1, &reach.1));
+            if same.holds(&from, &to) {
+                continue; // what is merged alike is decided alike
+            }
             let facts = facts(&user, computer, snapshot);
-            let from = old.decide(&user_reach.0, &reach.0, &facts);
-            let to = new.decide(&user_reach.1, &reach.1, &facts);
-            let changes = changes(&from, &to);
+            let changes = changes(&decide(&from, &facts), &decide(&to, &facts));
             changed |= !changes.is_empty();
             found.pairs_changed += usize::from(!changes.is_empty());
             for change in changes {
@@ -127,9 +131,27 @@ impl<'a> Side<'a> {
         Self { set, sieve, memo: Memo::default() }
     }
 
-    fn decide(&mut self, user: &UserReach, computer: &ComputerReach, facts: &Facts) -> Decision {
-        let objects = self.sieve.combine(Some(user), computer);
-        decide(&self.memo.merge(self.set, objects), facts)
+    fn merge(&mut self, user: &UserReach, computer: &ComputerReach) -> Arc<ResultantSet> {
+        self.memo.merge(self.set, self.sieve.combine(Some(user), computer))
+    }
+}
+
+/// Which merged sets of the two sides hold the same values. Most of a fleet is not touched by a
+/// change of policy; for them one look at a remembered pair is all it takes.
+#[derive(Default)]
+struct Same {
+    known: HashMap<(usize, usize), Compared>,
+}
+
+/// Two merged sets, and whether they hold the same values.
+type Compared = (Arc<ResultantSet>, Arc<ResultantSet>, bool);
+
+impl Same {
+    fn holds(&mut self, from: &Arc<ResultantSet>, to: &Arc<ResultantSet>) -> bool {
+        // The entry keeps both sets alive, so that an address never means another set.
+        let key = (Arc::as_ptr(from) as usize, Arc::as_ptr(to) as usize);
+        let fresh = || (Arc::clone(from), Arc::clone(to), from.has_values_of(to));
+        self.known.entry(key).or_insert_with(fresh).2
     }
 }
 

@@ -372,8 +372,7 @@ impl Change {
                  measured every 2 minutes."
             }
             Change::OnReachable => {
-                "Goes online by itself as soon as the share answers; tried every 2 minutes and \
-                 when the network changes."
+                "Goes online by itself when the share answers again; tried every 2 minutes."
             }
             Change::ByPerson => "Stays offline until you end Work Offline, also after a restart.",
             Change::OnCheaperNetwork => {

@@ -118,6 +118,15 @@ impl ResultantSet {
         &self.slots[slot.into().index()]
     }
 
+    /// Whether two sets hold the same values, whoever wrote them. Equal values decide alike: a decision
+    /// rests on values and facts, and only its reasons name origins.
+    pub fn has_values_of(&self, other: &Self) -> bool {
+        let values = |resolved: &Resolved| {
+            resolved.values.iter().map(|sourced| sourced.value.clone()).collect::<Vec<_>>()
+        };
+        Slot::all().all(|slot| values(self.get(slot)) == values(other.get(slot)))
+    }
+
     /// Every configured setting, in the order of the catalogue.
     pub fn configured(&self) -> impl Iterator<Item = (Slot, &Resolved)> {
         Slot::all().map(|slot| (slot, self.get(slot))).filter(|(_, got)| got.half.is_some())

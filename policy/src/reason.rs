@@ -53,7 +53,7 @@ reasons! {
     ComputerUnknown "computer-unknown" "this computer has no account in the directory";
     DirectoryCached "directory-cached" "the directory is out of reach; its last answer decides";
     DirectoryCacheExpired "directory-cache-expired" "the directory is out of reach and its last answer is too old";
-    DirectoryAway "directory-away" "the directory is out of reach and has never answered; nothing is brought in and nothing is removed";
+    DirectoryAway "directory-away" "the directory is out of reach and there is no earlier answer to go by; nothing is brought in and nothing is removed";
     UserUnknown "user-unknown" "the directory has no such user";
     ProfilePathPolicy "profile-path-policy" "policy names the profile's path";
     ProfilePathDirectory "profile-path-directory" "the user's profilePath names the profile's path";

@@ -87,7 +87,7 @@ fn inhabitant(ground: &Ground<'_>, plan: &Plan, owner: Folder, unc: &Unc) -> Opt
         })
     };
     let stays = ground.observed.retained.iter().find(|(folder, retained)| {
-        (**folder != owner || retained.target != *unc || !retained.cached)
+        (**folder != owner || retained.target != *unc)
             && retained.cached
             && retained.phase != Phase::Restored
             && !moves(**folder)
