@@ -1,6 +1,6 @@
 //! `policy diff` over a directory of 100,000 users: how long, and how much memory (`cargo bench -p homeport-agent`).
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures")]
-#![allow(clippy::print_stdout, missing_docs)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,6 +1,6 @@
 //! What an administrator meets at the command line: answers, exit codes, errors with a hint.
 #![allow(clippy::disallowed_methods, reason = "tests touch the disk")]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod support;

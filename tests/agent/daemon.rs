@@ -1,6 +1,7 @@
 //! The running agent: commands over its socket, hot reload, metrics, and bad policy that stops nothing.
 #![allow(clippy::disallowed_methods, reason = "tests touch the disk and start the agent")]
-#![allow(missing_docs)]
+#![allow(clippy::disallowed_types, reason = "tests scrape the agent")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod support;

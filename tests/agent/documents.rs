@@ -1,6 +1,6 @@
 //! The documents and examples say what the code does: generated parts are compared, examples decided.
 #![allow(clippy::disallowed_methods, reason = "tests read the repository")]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod support;

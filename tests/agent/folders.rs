@@ -1,6 +1,6 @@
 //! Redirection, removal, roaming and caches on real folders, through the real binary.
 #![allow(clippy::disallowed_methods, reason = "tests touch the disk")]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod support;
