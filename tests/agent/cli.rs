@@ -313,3 +313,24 @@ fn two_accounts_of_one_name_make_a_directory_unusable() {
     assert_eq!(ran.code, 4);
     assert!(ran.err.contains("has the account name of another entry"), "{}", ran.err);
 }
+
+#[test]
+fn programs_get_json_for_errors_and_for_the_demo_too() {
+    let world = World::with_staff();
+    let ran = world.homeport(&["--json", "status"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &json["exit"]), (4, &serde_json::json!(4)));
+    let ran = world.homeport(&["--json", "demo", "--dir", "play"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(json["directory"].as_str().unwrap().ends_with("play"), "{}", ran.err);
+}
+
+#[test]
+fn the_demo_plays_to_its_end() {
+    let world = World::new();
+    let said = world.ok(&["demo", "--dir", "play"]);
+    for part in ["7. The administrator withdraws", "a plain folder again", "Look around:"] {
+        assert!(said.contains(part), "{part} is missing in\n{said}");
+    }
+    assert_eq!(world.homeport(&["demo", "--dir", "play"]).code, 4, "the directory is not empty");
+}

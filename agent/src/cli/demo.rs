@@ -3,11 +3,12 @@
 //! Directory and shares are files and folders; everything else is what a fleet runs: the same
 //! turns, the same worker process, the same journal.
 #![expect(clippy::disallowed_methods, reason = "edge: sets the stage on disk")]
-#![expect(clippy::print_stdout, reason = "the demo talks while it works")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the demo talks while it works")]
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use homeport_policy::unc::Unc;
 use homeport_sync::Resolve;
@@ -20,6 +21,18 @@ use crate::control::{Answer as Reply, Command};
 use crate::perform::perform;
 use crate::plan::Occasion;
 use crate::settings::Settings;
+
+/// With `--json`, standard output is for the result alone, and the story goes to standard error.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+macro_rules! tell {
+    ($($part:tt)*) => {
+        match QUIET.load(Ordering::Relaxed) {
+            true => eprintln!($($part)*),
+            false => println!($($part)*),
+        }
+    };
+}
 
 const LDIF: &str = include_str!("demo_files/corp.ldif");
 const POLICY: &str = include_str!("demo_files/staff.toml");
@@ -39,24 +52,25 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DemoEr
 }
 
 /// Plays the demo in an empty directory.
-pub(super) fn run(directory: Option<PathBuf>) -> Answer {
+pub(super) fn run(directory: Option<PathBuf>, json: bool) -> Answer {
+    QUIET.store(json, Ordering::Relaxed);
     let root = stage(directory).map_err(|error| Stopped::environment(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Stopped::environment(&error))?;
     runtime.block_on(Play { root: root.clone() }.play())?;
-    println!("\nLook around:");
+    tell!("\nLook around:");
     for (what, path) in [
         ("Alice's home at her desk", "DESK-1/homes/alice"),
         ("her cache and journal", "DESK-1/homes/alice/.local/share/homeport"),
         ("the file server", "server"),
         ("the policy, the directory", "policy.d"),
     ] {
-        println!("  {:<28} {}", what, root.join(path).display());
+        tell!("  {:<28} {}", what, root.join(path).display());
     }
     let settings = root.join("DESK-1/agent.toml");
-    println!("\nAsk it yourself:");
+    tell!("\nAsk it yourself:");
     for command in ["status", "plan alice", "policy explain --user alice --computer CONF-2"] {
-        println!("  homeport --settings {} {command}", settings.display());
+        tell!("  homeport --settings {} {command}", settings.display());
     }
     let json = serde_json::json!({ "directory": root });
     Ok(Said { text: String::new(), json, exit: Exit::Ok, coloured: false })
@@ -145,7 +159,7 @@ struct Play {
 
 impl Play {
     async fn play(&self) -> Result<(), Stopped> {
-        println!("A file server, a directory and three computers in {}", self.root.display());
+        tell!("A file server, a directory and three computers in {}", self.root.display());
         let mut desk = self.computer("DESK-1")?;
         self.first_sign_in(&mut desk).await?;
         self.server_away(&mut desk).await?;
@@ -174,7 +188,7 @@ impl Play {
 
     fn tell(&self, reply: Reply) -> Result<Reply, Stopped> {
         for line in reply.text.lines() {
-            println!("    {line}");
+            tell!("    {line}");
         }
         match &reply.error {
             Some(error) => Err(Stopped::new(error, "please report this", Exit::Internal)),
@@ -191,8 +205,8 @@ impl Play {
             Err(error) => return Err(Stopped::environment(&error)),
         };
         match &found {
-            Some(text) => println!("    → {below}: {:?}", text.trim_end()),
-            None => println!("    → {below}: not there"),
+            Some(text) => tell!("    → {below}: {:?}", text.trim_end()),
+            None => tell!("    → {below}: not there"),
         }
         if found.as_deref() == expected {
             return Ok(());
@@ -202,7 +216,7 @@ impl Play {
     }
 
     fn put(&self, below: &str, text: &str) -> Result<(), Stopped> {
-        println!("    ← {below}: {:?}", text.trim_end());
+        tell!("    ← {below}: {:?}", text.trim_end());
         write(&self.path(below), text).map_err(|error| Stopped::environment(&error))
     }
 
@@ -223,7 +237,7 @@ impl Play {
         self.put("DESK-1/homes/alice/Documents/Thesis.odt", "Chapter 1\nChapter 2\n")?;
         self.turn(desk, Occasion::Background).await?;
         self.show_caches(desk);
-        println!("  It comes back; nobody has to do anything.");
+        tell!("  It comes back; nobody has to do anything.");
         self.rename("server (away)", "server")?;
         self.turn(desk, Occasion::Background).await?;
         self.see("server/home/alice/Documents/Thesis.odt", Some("Chapter 1\nChapter 2\n"))
@@ -233,8 +247,8 @@ impl Play {
         for user in desk.status.users.values() {
             for cache in &user.caches {
                 let (path, mode, items) = (&cache.path, &cache.mode, cache.pending_items);
-                println!("    status: {path} is offline [{mode}]; {items} change is only here");
-                println!("            {}", cache.what_would_change_it);
+                tell!("    status: {path} is offline [{mode}]; {items} change is only here");
+                tell!("            {}", cache.what_would_change_it);
             }
         }
     }
@@ -244,9 +258,9 @@ impl Play {
         let mut room = self.computer("CONF-2")?;
         self.turn(&mut room, Occasion::Logon).await?;
         for line in &room.status.users.get(USER).map(|u| u.decisions.clone()).unwrap_or_default() {
-            println!("    {}: {}", line.about, line.text);
+            tell!("    {}: {}", line.about, line.text);
             for because in &line.because {
-                println!("        because {because}");
+                tell!("        because {because}");
             }
         }
         self.see("CONF-2/homes/alice/Documents/Thesis.odt", None)?;
@@ -260,11 +274,11 @@ impl Play {
         self.put("DESK-1/homes/alice/Documents/Thesis.odt", "Chapter 1\nChapter 2\nChapter 3\n")?;
         self.turn(desk, Occasion::Background).await?;
         self.see("server/home/alice/Documents/Thesis.odt", Some("Chapter 1\nChapter 2\n"))?;
-        println!("  She asks for a sync herself: that always works.");
+        tell!("  She asks for a sync herself: that always works.");
         self.turn(desk, Occasion::Manual).await?;
         let three = "Chapter 1\nChapter 2\nChapter 3\n";
         self.see("server/home/alice/Documents/Thesis.odt", Some(three))?;
-        println!("  Back in the office, background sync runs again.");
+        tell!("  Back in the office, background sync runs again.");
         self.put("DESK-1/network-cost", "unrestricted\n")?;
         self.put("DESK-1/homes/alice/Documents/Notes.txt", "from the train\n")?;
         self.turn(desk, Occasion::Background).await?;
@@ -281,7 +295,7 @@ impl Play {
         self.see("LT-7/homes/alice/Documents/Notes.txt", Some("from the train\n"))?;
         self.put("LT-7/homes/alice/.config/editor.conf", "theme = light\n")?;
         self.turn(&mut laptop, Occasion::Logoff).await?;
-        println!("  Back at her desk:");
+        tell!("  Back at her desk:");
         self.turn(desk, Occasion::Logon).await?;
         self.see("DESK-1/homes/alice/.config/editor.conf", Some("theme = light\n"))
     }
@@ -295,7 +309,7 @@ impl Play {
         self.see(&format!("{here}Letters/Aunt Jo.odt"), Some("Dear Jo, all is well.\n"))?;
         self.see(&format!("{there}Letters/Aunt Jo.odt"), Some("Dear Jo, please call.\n"))?;
         let path = r"\\files\home\alice\Documents\Letters\Aunt Jo.odt";
-        println!("  $ homeport conflicts resolve '{path}' --keep both");
+        tell!("  $ homeport conflicts resolve '{path}' --keep both");
         let path = Unc::parse(path).map_err(|error| Stopped::environment(&error))?;
         let command = Command::Settle { user: USER.to_owned(), path, how: Resolve::KeepBoth };
         self.tell(perform(desk, command).await)?;
@@ -305,7 +319,7 @@ impl Play {
             .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
             .collect();
         names.sort();
-        println!("    → {there}Letters: {}", names.join(", "));
+        tell!("    → {there}Letters: {}", names.join(", "));
         match names.len() {
             2 => Ok(()),
             _ => Err(Stopped::environment(&DemoError::Unexpected("two letters".to_owned()))),
@@ -320,7 +334,7 @@ impl Play {
         let meta = fs::symlink_metadata(self.path(home));
         let meta = meta.map_err(|error| Stopped::environment(&error))?;
         let kind = if meta.is_dir() { "a plain folder again" } else { "still a link" };
-        println!("    → {home}: {kind}");
+        tell!("    → {home}: {kind}");
         self.see(&format!("{home}/Notes.txt"), Some("from the train\n"))?;
         self.see("server/home/alice/Documents/Notes.txt", Some("from the train\n"))
     }
@@ -330,5 +344,5 @@ impl Play {
 const NO_REDIRECTION: &str = "schema = 1\n\n[policy]\nid = \"staff\"\nversion = 2\n";
 
 fn say(number: u32, text: &str) {
-    println!("\n{number}. {text}");
+    tell!("\n{number}. {text}");
 }

@@ -32,10 +32,14 @@ pub const TABLE: &[(Exit, u8, &str)] = &[
     (Exit::Failed, 6, "a step failed; nothing is lost"),
 ];
 
+/// The number that the shell sees.
+pub fn code(exit: Exit) -> u8 {
+    TABLE.iter().find(|(known, _, _)| *known == exit).map_or(1, |(_, code, _)| *code)
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        let row = TABLE.iter().find(|(known, _, _)| *known == exit);
-        Self::from(row.map_or(1, |(_, code, _)| *code))
+        Self::from(code(exit))
     }
 }
 

@@ -71,6 +71,11 @@ pub fn main() -> Exit {
             said.exit
         }
         Err(Stopped { message, hint, exit }) => {
+            if json {
+                let code = exit::code(exit);
+                let error = serde_json::json!({ "error": message, "hint": hint, "exit": code });
+                print(&format!("{error:#}\n"));
+            }
             let hint = hint.map(|hint| format!("  help: {hint}\n")).unwrap_or_default();
             complain(&plain(&format!("error: {message}\n{hint}")));
             exit
@@ -127,7 +132,7 @@ fn carry_out(cli: Cli) -> Answer {
         }
         Command::Man { directory } => man(&directory),
         Command::Worker => service::worker(),
-        Command::Demo(args) => demo::run(args.dir),
+        Command::Demo(args) => demo::run(args.dir, json),
         other => service::carry_out(other, &settings),
     }
 }
