@@ -15,7 +15,7 @@ use homeport_policy::unc::Unc;
 use crate::clock::Clock;
 use crate::cycle::{Done, Turn};
 use crate::execute::{Worker, WorkerError};
-use crate::facts::{Seen, gather, see_directory};
+use crate::facts::{Seen, gather};
 use crate::identity::{self, IdentityError};
 use crate::load::Loaded;
 use crate::network;
@@ -62,6 +62,7 @@ pub struct Agent {
     pub program: PathBuf,
     users: Users,
     seed: u64,
+    seen: Seen,
     /// What the steps of the present turn found out about their shares.
     probes: Vec<(Unc, Probe)>,
 }
@@ -86,13 +87,24 @@ impl Agent {
         env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
         status.computer = identity::computer_name(&settings);
         let probes = Vec::new();
-        Ok(Self { settings, state, clock, metrics, status, program, users, seed, probes })
+        Ok(Self {
+            settings,
+            state,
+            clock,
+            metrics,
+            status,
+            program,
+            users,
+            seed,
+            seen: Seen::default(),
+            probes,
+        })
     }
 
     /// The account's own spelling of a name: `ALICE` and `CORP\\alice` are `alice`.
-    pub fn account_name(&self, name: &str) -> String {
-        let seen = see_directory(&self.settings);
-        seen.snapshot.user(name).map_or_else(|| name.to_owned(), |user| user.name.clone())
+    pub fn account_name(&mut self, name: &str) -> String {
+        self.seen.refresh(&self.settings);
+        self.seen.snapshot.user(name).map_or_else(|| name.to_owned(), |user| user.name.clone())
     }
 
     /// Notes what became of the policy and gives the set in force.
@@ -124,8 +136,8 @@ impl Agent {
 
     /// Gathers the facts for one user, or for the computer alone.
     pub fn gather(&mut self, user: Option<&str>) -> Facts {
-        let seen: Seen = see_directory(&self.settings);
-        self.status.directory_error = seen.error.as_ref().map(|error| chain(error));
+        self.seen.refresh(&self.settings);
+        self.status.directory_error = self.seen.error.as_ref().map(|error| chain(error));
         if let Some(error) = &self.status.directory_error {
             tracing::warn!(error, "Directory is out of reach.");
         }
@@ -135,8 +147,8 @@ impl Agent {
             tracing::warn!(error = chain(&error), "Network cost is not known.");
         }
         network.cost.name().clone_into(&mut self.status.network_cost);
-        self.metrics.facts(seen.error.is_none(), network.cost, network.metered_bytes_today);
-        gather(&self.settings, &seen, user, network)
+        self.metrics.facts(self.seen.error.is_none(), network.cost, network.metered_bytes_today);
+        gather(&self.settings, &self.seen, user, network)
     }
 
     fn metered_today(&mut self) -> u64 {

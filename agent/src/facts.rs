@@ -4,25 +4,34 @@ use std::sync::Arc;
 
 use homeport_policy::facts::{Computer, Directory, Facts, Names, Network, Os};
 
-use crate::directory::file::{FileError, Snapshot, load};
+use crate::directory::file::{FileError, Snapshot, Stamp, load, stamp};
 use crate::identity;
 use crate::settings::{DirectoryKind, DirectorySettings, Settings};
 
 /// The directory as far as it can be seen now.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Seen {
     /// What it holds; empty while it is out of reach.
     pub snapshot: Snapshot,
     /// Why it is out of reach.
     pub error: Option<FileError>,
+    stamp: Option<Stamp>,
 }
 
-/// Reads the directory that the settings name.
-pub fn see_directory(settings: &Settings) -> Seen {
-    let DirectorySettings { kind: DirectoryKind::File, path } = &settings.directory;
-    match load(path) {
-        Ok(snapshot) => Seen { snapshot, error: None },
-        Err(error) => Seen { snapshot: Snapshot::default(), error: Some(error) },
+impl Seen {
+    /// Looks again. An export that did not change is not read again: it may be large, and folders in
+    /// online mode look every half minute.
+    pub fn refresh(&mut self, settings: &Settings) {
+        let DirectorySettings { kind: DirectoryKind::File, path } = &settings.directory;
+        let stamp = stamp(path);
+        if stamp.is_some() && stamp == self.stamp && self.error.is_none() {
+            return;
+        }
+        let (snapshot, error) = match load(path) {
+            Ok(snapshot) => (snapshot, None),
+            Err(error) => (Snapshot::default(), Some(error)),
+        };
+        *self = Self { snapshot, error, stamp };
     }
 }
 

@@ -29,10 +29,12 @@ pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
             answer
         }
         Command::Settle { user, path, how } => {
-            settle(agent, &agent.account_name(&user), &path, how).await
+            let user = agent.account_name(&user);
+            settle(agent, &user, &path, how).await
         }
         Command::Force { user, path, offline } => {
-            force(agent, agent.account_name(&user), &path, offline).await
+            let user = agent.account_name(&user);
+            force(agent, user, &path, offline).await
         }
     }
 }

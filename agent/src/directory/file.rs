@@ -116,6 +116,15 @@ pub fn load(path: &Path) -> Result<Snapshot, FileError> {
     parse(&content).map_err(|defects| FileError::Ldif { path: path.to_owned(), defects })
 }
 
+/// What tells one state of an export from the next: time and size.
+pub type Stamp = (std::time::SystemTime, u64);
+
+/// The present state of an export; `None` when it cannot be looked at.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
 /// Reads an export from memory.
 ///
 /// # Errors
