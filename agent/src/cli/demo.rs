@@ -3,7 +3,6 @@
 //! Directory and shares are files and folders; everything else is what a fleet runs: the same
 //! turns, the same worker process, the same journal.
 #![expect(clippy::disallowed_methods, reason = "edge: sets the stage on disk")]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the demo talks while it works")]
 
 use std::fs;
 use std::io;
