@@ -58,6 +58,9 @@ struct Story {
     cost: Cost,
     #[serde(default)]
     metered_bytes_today: u64,
+    /// Minutes since the connections were last looked at.
+    #[serde(default)]
+    minutes_later: i64,
     profile_latency: Option<String>,
     profile_throughput: Option<String>,
     #[serde(default, rename = "mount")]
@@ -209,7 +212,7 @@ fn told(folder: &Path) -> String {
         mounts: &mounts,
         connections: &story.connection.iter().map(Connection::state).collect(),
         release: false,
-        now_unix_ms: 0,
+        now_unix_ms: story.minutes_later * 60_000,
     });
     let answer = explain(&set, &facts, &rsop, &decision);
     let Story { sentence, occasion, .. } = &story;
