@@ -50,14 +50,17 @@ fn main() -> ExitCode {
         let good = measured <= target;
         met &= good;
         let word = match (has("--bench"), good) {
-            (false, _) => "-", // a build without optimisation has no target to meet
+            (false, _) => "-", // no target without optimisation
             (true, true) => "yes",
             (true, false) => "NO",
         };
         let (measured, target) = (format!("{measured:.3?}"), format!("{target:.3?}"));
         println!("{name:<48} {measured:>12} {target:>12}  {word}");
     }
-    if met || !has("--bench") { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    // The short form shows that the benchmark runs: what is worked out once for all pairs weighs too
+    // much in a twentieth of them for the target to mean anything, and CI computers differ.
+    let counts = has("--bench") && !has("--quick");
+    if met || !counts { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Every user on every computer, once, on this thread.
