@@ -373,12 +373,11 @@ impl Agent {
 
     /// Everything that can be told about the user's caches, conflicts and unsent changes included.
     async fn caches(&self, turn: &Turn, done: &Done) -> Vec<CacheStatus> {
-        let Ok(exchanges) = self.exchanges(turn, done).await else { return Vec::new() };
-        let inspected = match self.worker(&turn.user).await {
-            Ok(mut worker) => worker.inspect(exchanges.clone()).await.map_err(CycleError::from),
-            Err(error) => Err(error),
-        };
-        let (inspected, error) = match inspected {
+        // The turn's own worker may have been given up; this one looks and inspects.
+        let Ok(mut worker) = self.worker(&turn.user).await else { return Vec::new() };
+        let exchanges = self.exchanges(turn, done, &mut worker).await;
+        let Ok(exchanges) = exchanges else { return Vec::new() };
+        let (inspected, error) = match worker.inspect(exchanges.clone()).await {
             Ok(inspected) => (inspected, None),
             Err(error) => (Vec::new(), Some(chain(&error))),
         };
@@ -398,12 +397,17 @@ impl Agent {
     ///
     /// # Errors
     /// [`CycleError`].
-    pub async fn exchanges(&self, turn: &Turn, done: &Done) -> Result<Vec<Exchange>, CycleError> {
+    async fn exchanges(
+        &self,
+        turn: &Turn,
+        done: &Done,
+        worker: &mut Worker,
+    ) -> Result<Vec<Exchange>, CycleError> {
         let (Some(facts), Some(decision), Some(rsop)) = (&done.facts, &done.decision, &done.rsop)
         else {
             return Ok(Vec::new());
         };
-        let observed = self.worker(&turn.user).await?.observe().await?;
+        let observed = worker.observe().await?;
         let known = self.known(&turn.user);
         let plan = crate::plan::plan(&crate::plan::Ground {
             occasion: Occasion::Manual,
@@ -416,11 +420,7 @@ impl Agent {
             release: false,
             now_unix_ms: self.clock.unix_ms(),
         });
-        let exchanges = plan.steps.into_iter().filter_map(|step| match step.what {
-            What::Sync(exchange) => Some(exchange),
-            _ => None,
-        });
-        Ok(exchanges.collect())
+        Ok(plan.exchanges().cloned().collect())
     }
 
     /// Writes state and status; a failure is logged and does not stop the agent.

@@ -171,13 +171,10 @@ async fn settle(agent: &mut Agent, user: &str, path: &Unc, how: Resolve) -> Answ
         Ok(done) => done,
         Err(error) => return failed(chain(&error)),
     };
-    let exchanges = match agent.exchanges(&turn, &done).await {
-        Ok(exchanges) => exchanges,
-        Err(error) => return failed(chain(&error)),
-    };
-    let found = exchanges.into_iter().find_map(|exchange| {
+    // What a manual sync would exchange is every cache there is.
+    let found = done.plan.exchanges().find_map(|exchange| {
         let below = path.below(&exchange.remote.unc)?.join("/");
-        (!below.is_empty()).then_some((exchange, below))
+        (!below.is_empty()).then(|| (exchange.clone(), below))
     });
     let Some((exchange, below)) = found else {
         return failed(format!("{path} lies in no cache of {}", turn.user));

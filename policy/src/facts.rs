@@ -147,6 +147,10 @@ pub enum Cost {
 }
 
 impl Cost {
+    /// Every cost, from the cheapest word to the dearest.
+    pub const ALL: [Self; 5] =
+        [Self::Unrestricted, Self::Metered, Self::Roaming, Self::NearLimit, Self::OverLimit];
+
     /// Whether background sync stops unless policy says otherwise.
     pub fn blocks(self) -> bool {
         matches!(self, Self::Roaming | Self::NearLimit | Self::OverLimit)

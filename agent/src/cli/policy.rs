@@ -87,10 +87,8 @@ fn os(name: OsName) -> Os {
 }
 
 fn cost(word: &str) -> Result<Cost, Stopped> {
-    let costs =
-        [Cost::Unrestricted, Cost::Metered, Cost::Roaming, Cost::NearLimit, Cost::OverLimit];
-    costs.into_iter().find(|cost| cost.name() == word).ok_or_else(|| {
-        let words: Vec<&str> = costs.iter().map(|cost| cost.name()).collect();
+    Cost::ALL.into_iter().find(|cost| cost.name() == word).ok_or_else(|| {
+        let words: Vec<&str> = Cost::ALL.iter().map(|cost| cost.name()).collect();
         let hint = format!("one of: {}", words.join(", "));
         Stopped::new(format!("{word:?} is no network cost"), hint, Exit::Usage)
     })

@@ -5,10 +5,6 @@ use homeport_policy::facts::{Cost, Network};
 
 use crate::settings::NetworkSettings;
 
-/// The words of a cost file.
-const COSTS: [Cost; 5] =
-    [Cost::Unrestricted, Cost::Metered, Cost::Roaming, Cost::NearLimit, Cost::OverLimit];
-
 /// The cost file could not be used; the configured cost holds meanwhile.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the network cost file {path}")]
@@ -33,10 +29,10 @@ pub fn observe(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (configured, None),
         Err(error) => return (configured, Some(fail(error))),
     };
-    match COSTS.into_iter().find(|cost| cost.name() == text.trim()) {
+    match Cost::ALL.into_iter().find(|cost| cost.name() == text.trim()) {
         Some(cost) => (Network { cost, metered_bytes_today }, None),
         None => {
-            let words: Vec<&str> = COSTS.iter().map(|cost| cost.name()).collect();
+            let words: Vec<&str> = Cost::ALL.iter().map(|cost| cost.name()).collect();
             let message = format!("{:?} is none of {}", text.trim(), words.join(", "));
             (configured, Some(fail(std::io::Error::other(message))))
         }

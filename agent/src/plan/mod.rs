@@ -315,6 +315,14 @@ pub fn plan(ground: &Ground<'_>) -> Plan {
 }
 
 impl Plan {
+    /// The exchanges of caches in it.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.steps.iter().filter_map(|step| match &step.what {
+            What::Sync(exchange) => Some(exchange),
+            _ => None,
+        })
+    }
+
     fn push(&mut self, what: What, because: &[Because]) {
         self.steps.push(Step { what, because: because.to_vec() });
     }

@@ -14,8 +14,6 @@ use crate::report::status::Status;
 
 /// Seconds; a sign-in is good below 5 and bad above 30.
 const BUCKETS: &[f64] = &[0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
-const COSTS: [Cost; 5] =
-    [Cost::Unrestricted, Cost::Metered, Cost::Roaming, Cost::NearLimit, Cost::OverLimit];
 const MODES: [&str; 7] = ["online", "always", "slow", "error", "forced", "costed", "suspended"];
 
 /// The list of names and the registry do not fit together. A mistake in this program.
@@ -121,7 +119,7 @@ impl Metrics {
     pub fn facts(&self, reachable: bool, cost: Cost, metered_bytes: u64) {
         self.set(&names::DIRECTORY_REACHABLE, &[], if reachable { 1.0 } else { 0.0 });
         self.set(&names::METERED_BYTES, &[], metered_bytes as f64);
-        for known in COSTS {
+        for known in Cost::ALL {
             let value = if known == cost { 1.0 } else { 0.0 };
             self.set(&names::NETWORK_COST, &[known.name()], value);
         }
