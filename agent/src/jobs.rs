@@ -120,6 +120,7 @@ fn options(job: &Exchange, host: &str) -> Options {
         adopt_root: job.release,
         bandwidth: rules.bandwidth,
         host: host.to_owned(),
+        ..Options::default()
     }
 }
 

@@ -7,6 +7,8 @@ pub mod limits;
 pub mod settings;
 pub mod observed;
 pub mod outcome;
+pub mod keeping;
+pub mod wish;
 pub mod plan;
 // B: edges.
 pub mod clock;

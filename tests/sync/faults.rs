@@ -3,8 +3,8 @@
 
 mod harness;
 
-use std::cell::Cell;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use harness::{
     Did, FailureKind, Pairing, Resolve, Side, SyncError, Tree, Verdict, always, verdict,
@@ -23,27 +23,26 @@ enum Fault {
 
 struct Disturbed {
     fault: Fault,
-    count: Cell<u64>,
-    struck: Cell<bool>,
+    count: AtomicU64,
+    struck: AtomicBool,
 }
 
 impl Disturbed {
     fn new(fault: Fault) -> Self {
-        Self { fault, count: Cell::new(0), struck: Cell::new(false) }
+        Self { fault, count: AtomicU64::new(0), struck: AtomicBool::new(false) }
     }
 }
 
 impl Gate for Disturbed {
     fn pass(&self, op: Op, _: &str) -> io::Result<()> {
         let changes = !matches!(op, Op::List | Op::Read);
-        let at = self.count.get();
-        self.count.set(at + u64::from(changes));
+        let at = self.count.fetch_add(u64::from(changes), SeqCst);
         let strikes = match self.fault {
             Fault::From(first) => at > first || (changes && at == first),
             Fault::Only(one) => changes && at == one,
         };
         if strikes {
-            self.struck.set(true);
+            self.struck.store(true, SeqCst);
             return Err(io::Error::from(Errno::IO));
         }
         Ok(())
@@ -120,7 +119,7 @@ fn heals(scene: impl Fn() -> Pairing, fault: impl Fn(u64) -> Fault) {
         let it = scene();
         let gate = Disturbed::new(fault(at));
         let result = it.run_through(&gate);
-        if !gate.struck.get() {
+        if !gate.struck.load(SeqCst) {
             assert!(at > 10 && result.is_ok(), "the scene is not long enough");
             return;
         }
@@ -194,8 +193,9 @@ fn unlistable(change: impl Fn(&Pairing, Side), side: Side) {
         tree.into_iter().filter(|(path, _)| path.starts_with("d")).collect()
     };
     let before = (below(it.tree(side)), below(it.tree(other)));
-    // Root lists are told apart by nothing but their order: the side here is listed first.
-    let gate = OneSide { local: side == Side::Local, seen: Cell::new(0) };
+    // The two lists are told apart by nothing but their order: the side here is listed first.
+    let first = side == Side::Local || !it.at(other, "d").exists();
+    let gate = OneSide { first, seen: AtomicU32::new(0) };
     let report = it.run_through(&gate).unwrap();
     assert_eq!(kind(verdict(&report, "d")), Some(FailureKind::Io), "{side}");
     assert_eq!((below(it.tree(side)), below(it.tree(other))), before, "{side}");
@@ -204,18 +204,18 @@ fn unlistable(change: impl Fn(&Pairing, Side), side: Side) {
     it.assert_equal();
 }
 
-/// Fails the list of `d` on one side; a scan begins with a list of its root, first here.
+/// Fails the list of `d` on one side.
 struct OneSide {
-    local: bool,
-    seen: Cell<u32>,
+    first: bool,
+    seen: AtomicU32,
 }
 
 impl Gate for OneSide {
     fn pass(&self, op: Op, path: &str) -> io::Result<()> {
-        if op == Op::List && path.is_empty() {
-            self.seen.set(self.seen.get() + 1);
+        if op != Op::List || path != "d" {
+            return Ok(());
         }
-        match op == Op::List && path == "d" && (self.seen.get() == 1) == self.local {
+        match (self.seen.fetch_add(1, SeqCst) == 0) == self.first {
             true => Err(io::Error::from(Errno::IO)),
             false => Ok(()),
         }
@@ -259,7 +259,7 @@ fn a_root_that_cannot_be_listed_ends_the_run() {
 fn a_failure_is_of_the_right_kind_and_the_rest_goes_on() {
     let kinds = [
         (Errno::NOSPC, FailureKind::Full),
-        (Errno::DQUOT, FailureKind::Full),
+        (Errno::DQUOT, FailureKind::Quota),
         (Errno::ACCESS, FailureKind::Denied),
         (Errno::ROFS, FailureKind::Denied),
         (Errno::IO, FailureKind::Io),
@@ -335,12 +335,13 @@ fn a_conflict_of_files_that_went_away_is_closed() {
 }
 
 /// Fails the second list of a root, which is the one of the share.
-struct ShareFails(Cell<u32>);
+struct ShareFails(AtomicU32);
 
 impl Gate for ShareFails {
     fn pass(&self, op: Op, path: &str) -> io::Result<()> {
-        self.0.set(self.0.get() + u32::from(op == Op::List && path.is_empty()));
-        if self.0.get() == 2 { Err(Errno::IO.into()) } else { Ok(()) }
+        let step = u32::from(op == Op::List && path.is_empty());
+        let count = self.0.fetch_add(step, SeqCst) + step;
+        if count == 2 { Err(Errno::IO.into()) } else { Ok(()) }
     }
 }
 
@@ -349,7 +350,7 @@ fn adopting_forgets_nothing_when_the_run_cannot_take_place() {
     let mut it = Pairing::in_step(&[("f", "f"), ("g", "g")]);
     it.options.adopt_root = true;
     std::fs::remove_file(it.at(Side::Remote, harness::MARKER)).unwrap();
-    it.run_through(&ShareFails(Cell::new(0))).unwrap_err();
+    it.run_through(&ShareFails(AtomicU32::new(0))).unwrap_err();
     assert_eq!(it.journal().item_count().unwrap(), 2);
     std::fs::rename(&it.pair.local, it.outside().join("away")).unwrap();
     std::fs::write(&it.pair.local, "a file where the root was").unwrap();

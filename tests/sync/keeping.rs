@@ -13,9 +13,13 @@ use homeport_sync::fs::{Gate, Op};
 use rustix::io::Errno;
 
 /// A file `f` and another one; since then somebody wrote `f` on the share, and neither its size nor
-/// its time shows it.
+/// its time shows it, nor is there a change time to rely on.
 fn edited_in_hiding() -> Pairing {
-    let it = Pairing::in_step(&[("f", "old"), ("rest", "x")]);
+    let mut it = Pairing::new();
+    it.doubted = true;
+    it.write(Side::Local, "f", "old");
+    it.write(Side::Local, "rest", "x");
+    it.run();
     let path = it.at(Side::Remote, "f");
     let time = fs::metadata(&path).unwrap().modified().unwrap();
     fs::write(&path, "OLD").unwrap();
@@ -35,6 +39,14 @@ fn an_edit_that_no_stamp_shows_is_not_replaced() {
     assert_eq!(it.read(Side::Remote, "f").as_deref(), Some("OLD"));
     assert_eq!(it.read(Side::Local, "f").as_deref(), Some("mine"));
     assert_eq!(it.recycle().len(), 0);
+}
+
+#[test]
+fn an_edit_that_only_the_change_time_shows_is_seen_at_once() {
+    let mut it = edited_in_hiding();
+    it.doubted = false;
+    it.run();
+    assert_eq!(it.read(Side::Local, "f").as_deref(), Some("OLD"));
 }
 
 #[test]
@@ -150,28 +162,21 @@ fn half_a_version_is_removed_and_nothing_replaced() {
 }
 
 #[test]
-fn the_index_says_which_path_a_version_had() {
+fn a_kept_version_lies_under_its_old_path_for_as_long_as_it_is_kept() {
     let it = Pairing::in_step(&[("a/b\tc/f", "one"), ("d/f", "two"), ("rest", "x")]);
     it.remove(Side::Remote, "a/b\tc/f");
-    it.run();
     it.write(Side::Remote, "d/f", "new");
     it.run();
-    let index = it.state.join("journal.db.recycled.tsv");
-    let lines = fs::read_to_string(&index).unwrap();
-    let found: Vec<_> = lines
-        .lines()
-        .map(|line| {
-            let (name, path) = line.split_once('\t').unwrap();
-            (fs::read_to_string(it.state.join("recycle").join(name)).unwrap(), path)
-        })
-        .collect();
-    assert_eq!(found, [("one".to_owned(), "a/b\\tc/f"), ("two".to_owned(), "d/f")]);
+    let runs = Pairing::list(&it.state.join("recycle"));
+    assert_eq!(runs.len(), 1);
+    let shelf = it.state.join("recycle").join(&runs[0]);
+    assert_eq!(fs::read_to_string(shelf.join("a/b\tc/f")).unwrap(), "one");
+    assert_eq!(fs::read_to_string(shelf.join("d/f")).unwrap(), "two");
     let hour = Duration::from_secs(3_600);
     let now = it.now();
-    it.journal().recycle_sweep(now, hour).unwrap();
-    assert_eq!(fs::read_to_string(&index).unwrap(), lines);
-    it.journal().recycle_sweep(now + 2 * hour, hour).unwrap();
-    assert_eq!(fs::read_to_string(&index).unwrap(), "");
+    assert_eq!(it.journal().recycle_sweep(now, hour).unwrap(), 0);
+    assert_eq!(it.journal().recycle_sweep(now + 2 * hour, hour).unwrap(), 1);
+    assert_eq!(it.recycle().len(), 0);
 }
 
 #[test]

@@ -3,24 +3,24 @@
 
 mod harness;
 
-use std::cell::Cell;
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use harness::{Node, Pairing, Report, Side, Verdict, verdict};
 use homeport_sync::fs::{Gate, Op};
 
 /// Does something once, right before an operation on a path.
-struct Meddler<F: Fn()> {
+struct Meddler<F: Fn() + Sync> {
     op: Op,
     path: &'static str,
     deed: F,
-    done: Cell<bool>,
+    done: AtomicBool,
 }
 
-impl<F: Fn()> Gate for Meddler<F> {
+impl<F: Fn() + Sync> Gate for Meddler<F> {
     fn pass(&self, op: Op, path: &str) -> io::Result<()> {
-        if op == self.op && path == self.path && !self.done.replace(true) {
+        if op == self.op && path == self.path && !self.done.swap(true, SeqCst) {
             (self.deed)();
         }
         Ok(())
@@ -28,10 +28,10 @@ impl<F: Fn()> Gate for Meddler<F> {
 }
 
 #[track_caller]
-fn run_with(it: &Pairing, op: Op, path: &'static str, deed: impl Fn()) -> Report {
-    let gate = Meddler { op, path, deed, done: Cell::new(false) };
+fn run_with(it: &Pairing, op: Op, path: &'static str, deed: impl Fn() + Sync) -> Report {
+    let gate = Meddler { op, path, deed, done: AtomicBool::new(false) };
     let report = it.run_through(&gate).unwrap();
-    assert!(gate.done.get(), "the moment never came");
+    assert!(gate.done.load(SeqCst), "the moment never came");
     report
 }
 

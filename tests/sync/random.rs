@@ -3,9 +3,9 @@
 
 mod harness;
 
-use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use harness::{Node, Pairing, Resolve, Side, Tree, always};
 use homeport_sync::fs::{Gate, Op};
@@ -147,15 +147,15 @@ fn check_kept(it: &Pairing, base: &Tree, before: &[Tree; 2], resolve: Resolve) {
 }
 
 /// Lets some operations that change something pass, and then nothing any more.
-struct Crash(Cell<u32>);
+struct Crash(AtomicU32);
 
 impl Gate for Crash {
     fn pass(&self, op: Op, _: &str) -> std::io::Result<()> {
-        let left = self.0.get();
+        let left = self.0.load(SeqCst);
         if left == 0 {
             return Err(std::io::ErrorKind::BrokenPipe.into());
         }
-        self.0.set(left - u32::from(!matches!(op, Op::List | Op::Read)));
+        self.0.store(left - u32::from(!matches!(op, Op::List | Op::Read)), SeqCst);
         Ok(())
     }
 }
@@ -199,7 +199,7 @@ proptest! {
         crash in 1..60_u32,
     ) {
         let (it, base, before) = changed([&first, &here, &there], resolve);
-        let _ = it.run_through(&Crash(Cell::new(crash)));
+        let _ = it.run_through(&Crash(AtomicU32::new(crash)));
         check_kept(&it, &base, &before, resolve);
         it.run();
         it.run();

@@ -8,7 +8,7 @@ fn states() -> [Option<Content>; 6] {
         None,
         Some(Content::File([1; 32])),
         Some(Content::File([2; 32])),
-        Some(Content::Link("elsewhere".to_owned())),
+        Some(Content::Link("elsewhere".into())),
         Some(Content::Dir),
         Some(Content::Unread(Kind::File)),
     ]

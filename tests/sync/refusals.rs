@@ -283,7 +283,7 @@ fn the_brake_holds_deletes_and_nothing_else() {
     remove_some(&it, Side::Remote, 20);
     it.write(Side::Remote, "new", "new");
     let report = it.run();
-    assert_eq!(report.held, Some(Held { deletes_local: 20, deletes_remote: 0 }));
+    assert_eq!(report.held, Some(Held { deletes_local: 20, ..Held::default() }));
     assert_eq!(it.tree(Side::Local).len(), 31);
     let release = Options { release_deletes: true, ..it.options.clone() };
     assert_eq!(it.try_run(&release).unwrap().counts.deleted_local, 20);
@@ -296,7 +296,7 @@ fn the_brake_has_an_absolute_limit() {
     it.options.max_deletes = 3;
     remove_some(&it, Side::Local, 4);
     let report = it.run();
-    assert_eq!(report.held, Some(Held { deletes_local: 0, deletes_remote: 4 }));
+    assert_eq!(report.held, Some(Held { deletes_remote: 4, ..Held::default() }));
     it.options.max_deletes = 4;
     assert_eq!(it.run().counts.deleted_remote, 4);
 }

@@ -4,6 +4,7 @@
 //! expects to find; if the world differs by then, it is refused, never forced.
 
 pub mod mounts;
+mod part;
 mod redirect;
 mod roam;
 mod sync;
@@ -20,8 +21,10 @@ use homeport_policy::sync_rules::SyncRules;
 use homeport_policy::unc::Unc;
 use serde::{Deserialize, Serialize};
 
+use crate::keeping::DiskLimits;
 use crate::observed::{Observed, Place, Retained};
 use crate::settings::Mount;
+use crate::wish::{How, Wish};
 
 /// What a plan is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -227,8 +230,8 @@ pub struct Exchange {
     pub rules: SyncRules,
     /// What the engine leaves alone.
     pub exclude: Vec<String>,
-    /// A person released the brake on mass deletes.
-    pub release: bool,
+    /// How it goes.
+    pub how: How,
 }
 
 /// See [`What::Profile`].
@@ -288,8 +291,10 @@ pub struct Ground<'a> {
     pub mounts: &'a [Mount],
     /// The state of each cached folder's connection, by its UNC path.
     pub connections: &'a BTreeMap<Unc, State>,
-    /// A person released the brake on mass deletes.
-    pub release: bool,
+    /// What a person asks of the exchanges.
+    pub wish: &'a Wish,
+    /// How much of the disk the caches take.
+    pub disk: DiskLimits,
     /// The present moment, in milliseconds since 1970.
     pub now_unix_ms: i64,
 }

@@ -6,6 +6,7 @@ use homeport_policy::folder::FOLDERS;
 
 use crate::plan::mounts::locate;
 use crate::plan::{DATA_DIR, Exchange, Ground, Plan, ProfileExchange, What, sync};
+use crate::wish::How;
 
 /// What never roams on Windows (windows-semantics 4.4).
 const BUILT_IN_WINDOWS: &[&str] =
@@ -57,7 +58,7 @@ fn exchange(ground: &Ground<'_>, plan: &mut Plan, sync_in: bool) {
         sync_out: !sync_in,
         rules: ground.rules.clone(),
         exclude: excluded(ground, roaming),
-        release: ground.release,
+        how: How::default(),
     };
     let (size_limit, check_owner) = (roaming.size_limit, roaming.check_owner);
     plan.push(What::Profile(ProfileExchange { exchange, size_limit, check_owner }), because);

@@ -1,25 +1,25 @@
-//! One run: open, scan, reconcile, apply, record.
+//! One run: open, prove, walk, follow renames, plan, apply, record.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use globset::Glob;
-
 use crate::apply::Applier;
-use crate::compare::{Compared, compare, lies_in};
-use crate::copy::{Leave, remove};
-use crate::fs::{Gate, Look, OLD_SUFFIX, Open, Root};
-use crate::item::Base;
+use crate::conflict::resolver;
+use crate::content::Control;
+use crate::crew::Crew;
+use crate::fs::{Gate, Look, OLD_SUFFIX, Open, Tree, Volume};
 use crate::journal::{Journal, JournalError, Record};
-use crate::reconcile::Action;
-use crate::recycle::Recycle;
-use crate::report::{
-    Flow, ITEMS_MAX, ItemResult, Options, Pair, Pending, PendingChange, PendingItem, Report,
-    Resolve, Verdict,
-};
-use crate::roots::{self, Roots};
-use crate::scan::{Filter, PatternError, Tree, scan};
+use crate::open;
+use crate::pins::{self, Pins};
+use crate::plan::{keep_needed_folders, restored};
+use crate::recycle::Shelf;
+use crate::report::{Did, Fill, Flow, ItemResult, Options, Pair, Report, Resolve, Verdict};
+use crate::roots::{fresh_id, prove_both};
+use crate::run::Run;
+use crate::scan::{Filter, PatternError, lies_at};
+use crate::walk::{Both, Delta, Found, Stop, Walk};
 
 /// One of the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,38 @@ pub enum SyncError {
     },
 }
 
+/// Everything a run touches but the journal.
+#[derive(Clone)]
+pub struct Sides {
+    /// This computer's tree.
+    pub local: Arc<dyn Volume>,
+    /// The share's tree.
+    pub remote: Arc<dyn Volume>,
+    /// Where old versions go.
+    pub area: Arc<dyn Volume>,
+}
+
+/// The time and the chance of a run; the same ones over the same trees give the same run.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Now.
+    pub now: SystemTime,
+    /// A number that nobody can foretell, for the names of marks and of unfinished files.
+    pub chance: u64,
+}
+
+impl Moment {
+    /// A moment with a chance of its own.
+    pub fn at(now: SystemTime) -> Self {
+        Self { now, chance: open::chance() }
+    }
+
+    fn unix_ns(&self) -> i64 {
+        let since = self.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    }
+}
+
 /// Keeps a pair in step, once.
 ///
 /// # Errors
@@ -101,28 +133,61 @@ pub fn sync(
     now: SystemTime,
     progress: &mut dyn FnMut(&ItemResult) -> Flow,
 ) -> Result<Report, SyncError> {
-    sync_through(pair, journal, options, now, progress, &Open)
+    let control = Control::default();
+    sync_with(pair, journal, options, now, progress, &control, &Open)
 }
 
-/// As [`sync`], with every call to the world passing a gate. For tests of faults and crashes.
+/// As [`sync`], to be cancelled from another thread, and with every operation passing a gate.
 ///
 /// # Errors
 /// As [`sync`].
-pub fn sync_through(
+pub fn sync_with(
     pair: &Pair,
     journal: &mut Journal,
     options: &Options,
     now: SystemTime,
     progress: &mut dyn FnMut(&ItemResult) -> Flow,
+    control: &Control,
     gate: &dyn Gate,
 ) -> Result<Report, SyncError> {
-    let mut report = run(pair, journal, options, now, progress, gate, None)?;
-    if !report.kept_both.is_empty() && !report.report.cancelled {
-        // The renamed versions are new files now; a second pass carries them over.
-        let more = run(pair, journal, options, now, progress, gate, None)?;
-        report.report.absorb(more.report);
-    }
-    Ok(report.report)
+    let sides = open::open(pair, journal, options)?;
+    let world = World { sides: &sides, gate, control, paths: Some(pair) };
+    world.sync(journal, options, Moment::at(now), progress)
+}
+
+/// As [`sync`], over volumes that are open. For simulations.
+///
+/// # Errors
+/// As [`sync`].
+pub fn sync_volumes(
+    sides: &Sides,
+    journal: &mut Journal,
+    options: &Options,
+    moment: Moment,
+    progress: &mut dyn FnMut(&ItemResult) -> Flow,
+    gate: &dyn Gate,
+) -> Result<Report, SyncError> {
+    let control = Control::default();
+    let world = World { sides, gate, control: &control, paths: None };
+    world.sync(journal, options, moment, progress)
+}
+
+/// What stays the same for all passes of a run.
+struct World<'w> {
+    sides: &'w Sides,
+    gate: &'w dyn Gate,
+    control: &'w Control,
+    paths: Option<&'w Pair>,
+}
+
+/// What one pass is about.
+#[derive(Clone, Copy)]
+struct Pass<'p> {
+    options: &'p Options,
+    moment: Moment,
+    /// Some paths only, settled in one way.
+    only: Option<(&'p [String], Resolve)>,
+    number: u64,
 }
 
 struct Ran {
@@ -130,159 +195,218 @@ struct Ran {
     kept_both: Vec<String>,
 }
 
-fn unix_ns(now: SystemTime) -> i64 {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+impl World<'_> {
+    fn sync(
+        &self,
+        journal: &mut Journal,
+        options: &Options,
+        moment: Moment,
+        progress: &mut dyn FnMut(&ItemResult) -> Flow,
+    ) -> Result<Report, SyncError> {
+        let pass = Pass { options, moment, only: None, number: 0 };
+        let mut ran = self.pass(journal, pass, progress)?;
+        if !ran.kept_both.is_empty() && !ran.report.cancelled {
+            // The renamed versions are new files now; a second pass carries them over.
+            let more = self.pass(journal, Pass { number: 1, ..pass }, progress)?;
+            ran.report.absorb(more.report);
+        }
+        Ok(ran.report)
+    }
+
+    fn unavailable(&self, side: Side, source: std::io::Error) -> SyncError {
+        let path = self.paths.map(|pair| match side {
+            Side::Local => pair.local.clone(),
+            Side::Remote => pair.remote.clone(),
+        });
+        SyncError::RootUnavailable { side, path: path.unwrap_or_default(), source }
+    }
+
+    fn pass(
+        &self,
+        journal: &mut Journal,
+        pass: Pass<'_>,
+        progress: &mut dyn FnMut(&ItemResult) -> Flow,
+    ) -> Result<Ran, SyncError> {
+        let Pass { options, moment, only, number } = pass;
+        let crew = if options.threads == 1 { Crew::Alone } else { Crew::All };
+        let local = Tree::new(Arc::clone(&self.sides.local), self.gate, crew);
+        let remote = Tree::new(Arc::clone(&self.sides.remote), self.gate, crew);
+        let area = Tree::new(Arc::clone(&self.sides.area), self.gate, crew);
+        let sides = Both { local: &local, remote: &remote };
+        let marks = prove_both(&sides, journal, options)?;
+        let temp_id = temp_id(journal, moment.chance)?;
+        let filter = filter(journal, options, &temp_id)?;
+        let pins = Pins::new(journal.pins()?, options.pinned);
+        let fill = |path: &str| match options.fill {
+            Fill::None => false,
+            Fill::Pinned => pins.covers(path),
+            Fill::All => true,
+        };
+        let mut walk = Walk::new(sides, &filter, &fill, journal.readers());
+        self.start(&mut walk)?;
+        let emptied = emptied(&walk.found, marks.marked(), journal)?;
+        if let Some(side) = emptied.filter(|_| !options.adopt_root && !options.release_deletes) {
+            return Err(root_emptied(side));
+        }
+        let forget = marks.replaced || (options.adopt_root && emptied.is_some());
+        let ids = (temp_id.as_str(), moment.chance.wrapping_add(number));
+        marks.enrol(&sides, journal, options, ids, forget)?;
+        if forget {
+            walk = Walk::new(sides, &filter, &fill, journal.readers());
+            self.start(&mut walk)?;
+        }
+        let now_ns = moment.unix_ns();
+        let shelf = Shelf::new(now_ns, &fresh_id(ids.1, "shelf")[..8]);
+        let mut run = Run {
+            sides,
+            area: &area,
+            journal,
+            options,
+            now_ns,
+            gate: self.gate,
+            temp_id: &temp_id,
+            shelf,
+            progress,
+            control: self.control,
+            report: Report::default(),
+        };
+        let (found, mut deltas) = run.explore(walk)?;
+        if let Some((paths, _)) = only {
+            deltas.retain(|delta| paths.iter().any(|path| lies_at(&delta.path, path)));
+        }
+        if !options.adopt_root && !options.release_deletes && only.is_none() {
+            halt_if_restored(&deltas)?;
+        }
+        let resolve = resolver(options, only.map(|(_, how)| how))?;
+        let mut applier = Applier::new(&mut run, &found, resolve, only.is_some())?;
+        applier.clear_stale();
+        applier.work(&deltas)?;
+        let kept_both = std::mem::take(&mut applier.kept_both);
+        applier.finish(only.is_none() && options.only.is_empty())?;
+        pins::pin_new(&mut run, &pins, &deltas)?;
+        Ok(Ran { report: run.report, kept_both })
+    }
+
+    fn start(&self, walk: &mut Walk<'_, '_>) -> Result<(), SyncError> {
+        walk.start().map_err(|stop| match stop {
+            Stop::Root { local, source } => {
+                let side = if local { Side::Local } else { Side::Remote };
+                self.unavailable(side, source)
+            }
+            Stop::Journal(error) => error.into(),
+        })
+    }
 }
 
-fn run(
-    pair: &Pair,
-    journal: &mut Journal,
-    options: &Options,
-    now: SystemTime,
-    progress: &mut dyn FnMut(&ItemResult) -> Flow,
-    gate: &dyn Gate,
-    only: Option<(&[String], Resolve)>,
-) -> Result<Ran, SyncError> {
-    let roots = roots::open(pair, journal, options, gate)?;
-    let temp_id = temp_id(journal)?;
-    let filter = Filter::new(&options.exclude, &options.screens, &temp_id)?;
-    let see = |root: &Root<'_>, side, path: &PathBuf| {
-        let unavailable = |source| SyncError::RootUnavailable { side, path: path.clone(), source };
-        scan(root, &filter).map_err(unavailable)
-    };
-    let here = see(&roots.local, Side::Local, &pair.local)?;
-    let there = see(&roots.remote, Side::Remote, &pair.remote)?;
-    let mut base: HashMap<String, Base> = journal.items()?.into_iter().collect();
-    let [here_marked, there_marked] = roots.marked();
-    let emptied = emptied((&here, here_marked), (&there, there_marked), &base);
-    if let Some(side) = emptied.filter(|_| !options.adopt_root && !options.release_deletes) {
-        return Err(root_emptied(side));
+impl<'a, 'g> Run<'a, 'g> {
+    /// Walks to the end, following renames on the way; gives what was found, and what is to be done
+    /// in the order of paths.
+    fn explore(&mut self, mut walk: Walk<'a, 'g>) -> Result<(Found, Vec<Delta>), SyncError> {
+        loop {
+            walk.advance()?;
+            let new = walk.take_new();
+            if new.is_empty() {
+                walk.enter_gone();
+                if walk.is_over() {
+                    break;
+                }
+                continue;
+            }
+            let rest = self.follow_folders(&mut walk, new)?;
+            walk.enter(rest);
+        }
+        let mut found = walk.found;
+        let mut deltas = std::mem::take(&mut found.deltas);
+        let unknown = found.unknown.iter().map(String::as_str).collect();
+        deltas.retain(|delta| !crate::apply::lies_in(&unknown, &delta.path));
+        deltas.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        self.follow_files(&mut deltas)?;
+        keep_needed_folders(&mut deltas);
+        self.report.counts.unchanged = found.unchanged;
+        found.notes.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut told = BTreeSet::new();
+        for note in &found.notes {
+            // An item that both sides hide is told once.
+            if told.insert(note.path.as_str()) {
+                self.note(&note.path, note.action, note.result.clone());
+            }
+        }
+        Ok((found, deltas))
     }
-    let forget = roots.replaced || (options.adopt_root && emptied.is_some());
-    roots.enrol(journal, options, &temp_id, forget)?;
-    if forget {
-        base.clear();
-    }
-    let Roots { local, remote, .. } = roots;
-    let recycle = journal.recycle();
-    clear_stale(&local, &here, &recycle, unix_ns(now));
-    clear_stale(&remote, &there, &recycle, unix_ns(now));
-
-    let sides =
-        Compared { local: &local, remote: &remote, here: &here, there: &there, base: &base };
-    let mut report = Report::default();
-    notes(&here, &there, &mut report, progress);
-    let mut plan = compare(&sides, &mut report);
-    if let Some((paths, _)) = only {
-        plan.retain(|planned| paths.iter().any(|path| lies_at(&planned.path, path)));
-    }
-    let mut applier =
-        Applier::new(&sides, journal, options, unix_ns(now), gate, &temp_id, progress, report);
-    applier.resolve = resolver(options, only.map(|(_, how)| how))?;
-    applier.settling = only.is_some();
-    applier.run(plan)?;
-    let kept_both = std::mem::take(&mut applier.kept_both);
-    let report = applier.finish(only.is_none())?;
-    Ok(Ran { report, kept_both })
 }
 
-/// Whether a path is another one or lies below it.
-fn lies_at(path: &str, top: &str) -> bool {
-    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+impl Applier<'_, '_, '_> {
+    /// Removes unfinished files. What was being exchanged may be somebody's version: it is
+    /// recycled. What cannot be removed now is tried again by the next run; it hurts nobody.
+    fn clear_stale(&mut self) {
+        for (here, path) in &self.found.stale {
+            let tree = self.run.sides.of(*here);
+            if !path.ends_with(OLD_SUFFIX) {
+                let _ = tree.discard(path);
+                continue;
+            }
+            if let Ok(Some(Look::Entry(found))) = tree.look(path) {
+                let keep = Some(self.run.shelf.place(path, *here));
+                let leave = crate::stage::Leave { proof: None, keep };
+                let _ = self.remove(path, *here, &found, &leave);
+            }
+        }
+    }
 }
 
-/// How conflicts are settled, by path.
-pub(crate) type Resolver = Box<dyn Fn(&str) -> Resolve>;
-
-fn resolver(options: &Options, only: Option<Resolve>) -> Result<Resolver, SyncError> {
-    if let Some(how) = only {
-        return Ok(Box::new(move |_| how));
+fn filter(journal: &Journal, options: &Options, temp_id: &str) -> Result<Filter, SyncError> {
+    let mut filter = Filter::new(&options.exclude, &options.screens, temp_id)?;
+    if options.skip_suspended {
+        filter.suspended = journal.suspended()?.into_iter().collect();
     }
-    let mut rules = Vec::new();
-    for rule in &options.resolve {
-        let glob = Glob::new(&rule.path);
-        let glob = glob.map_err(|source| PatternError::new(&rule.path, source))?;
-        rules.push((glob.compile_matcher(), rule.resolve));
-    }
-    Ok(Box::new(move |path| {
-        let rule = rules.iter().find(|(glob, _)| glob.is_match(path));
-        rule.map_or(Resolve::Ask, |(_, resolve)| *resolve)
-    }))
+    filter.only.clone_from(&options.only);
+    Ok(filter)
 }
 
 /// The id in the names of this pair's unfinished files; another computer's are left alone.
-fn temp_id(journal: &Journal) -> Result<String, SyncError> {
+fn temp_id(journal: &Journal, chance: u64) -> Result<String, JournalError> {
     if let Some(id) = journal.meta("temp-id")? {
         return Ok(id);
     }
-    let id = roots::fresh_id("temp")[..16].to_owned();
+    let id = fresh_id(chance, "temp")[..8].to_owned();
     journal.set_meta("temp-id", &id)?;
     Ok(id)
 }
 
-/// The side that lost everything, if one did and the other did not; each comes with whether it
-/// has its mark.
+/// Which root shows nothing of what the journal knows, while the other does. A mark does not excuse
+/// it, for `rm -rf *` spares names that begin with a dot; but below a mark the last single item may
+/// go: people do delete their last file.
 fn emptied(
-    here: (&Tree, bool),
-    there: (&Tree, bool),
-    base: &HashMap<String, Base>,
-) -> Option<Side> {
-    match (is_emptied(here, base), is_emptied(there, base)) {
+    found: &Found,
+    marked: [bool; 2],
+    journal: &Journal,
+) -> Result<Option<Side>, JournalError> {
+    let is_emptied = |side: usize| -> Result<bool, JournalError> {
+        Ok(found.emptied[side] && journal.has_more_than(usize::from(marked[side]))?)
+    };
+    Ok(match (is_emptied(0)?, is_emptied(1)?) {
         (true, false) => Some(Side::Local),
         (false, true) => Some(Side::Remote),
         // Where both are empty there is nothing left to delete.
         _ => None,
-    }
-}
-
-/// Whether nothing is left of what the journal knows, and nothing new is there. A mark does not
-/// excuse it, for `rm -rf *` spares names that begin with a dot; but below a mark the last single
-/// item may go: people do delete their last file.
-fn is_emptied((tree, marked): (&Tree, bool), base: &HashMap<String, Base>) -> bool {
-    if base.len() <= usize::from(marked) || !tree.entries.is_empty() {
-        return false;
-    }
-    let hidden = tree.unknown.iter().map(String::as_str).collect();
-    !base.keys().any(|path| lies_in(&hidden, path))
+    })
 }
 
 fn root_emptied(side: Side) -> SyncError {
     SyncError::RootChanged { side, detail: "everything in it is gone".to_owned() }
 }
 
-/// Removes unfinished files. What was being exchanged may be somebody's version: it is recycled.
-/// What cannot be removed now is tried again by the next run; it hurts nobody.
-fn clear_stale(root: &Root<'_>, tree: &Tree, recycle: &Recycle, now_ns: i64) {
-    for (folder, name) in &tree.stale {
-        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-        if root.is_local() && name.ends_with(OLD_SUFFIX) {
-            let found = root.look(&path);
-            let place = recycle.place(&path, "here", now_ns);
-            if let (Ok(Some(Look::Entry(found))), Ok(place)) = (found, place) {
-                let leave = Leave { proof: None, keep: Some(place) };
-                let _ = remove(root, &path, &found, &leave);
-            }
-        } else {
-            let _ = root.unlink(&path);
+fn halt_if_restored(deltas: &[Delta]) -> Result<(), SyncError> {
+    for side in [Side::Local, Side::Remote] {
+        if let Some(count) = restored(deltas, side == Side::Local) {
+            let detail = format!(
+                "{count} files in it went back to earlier versions, as if it had been restored \
+                 from a backup"
+            );
+            return Err(SyncError::RootChanged { side, detail });
         }
     }
-}
-
-/// What the scans have to say; an item that both sides hide is told once.
-fn notes(
-    here: &Tree,
-    there: &Tree,
-    report: &mut Report,
-    progress: &mut dyn FnMut(&ItemResult) -> Flow,
-) {
-    let mut told = BTreeSet::new();
-    for note in here.notes.iter().chain(&there.notes) {
-        if told.insert(note.path.clone()) {
-            let _ = progress(note); // a scan has nothing to cancel
-            report.note(note.clone());
-        }
-    }
+    Ok(())
 }
 
 /// Settles one open conflict.
@@ -301,6 +425,9 @@ pub fn settle(
         return Err(SyncError::NoConflict { path: path.to_owned() });
     }
     let options = Options { host: host.to_owned(), ..Options::default() };
+    let sides = open::open(pair, journal, &options)?;
+    let control = Control::default();
+    let world = World { sides: &sides, gate: &Open, control: &control, paths: Some(pair) };
     let mut last = None;
     let mut progress = |item: &ItemResult| {
         if item.path == path {
@@ -309,82 +436,23 @@ pub fn settle(
         Flow::Continue
     };
     let mut paths = vec![path.to_owned()];
-    let ran = run(pair, journal, &options, now, &mut progress, &Open, Some((&paths, how)))?;
+    let pass =
+        Pass { options: &options, moment: Moment::at(now), only: Some((&paths, how)), number: 0 };
+    let ran = world.pass(journal, pass, &mut progress)?;
     if !ran.kept_both.is_empty() {
         paths.extend(ran.kept_both);
-        let rest = Some((paths.as_slice(), Resolve::Ask));
-        run(pair, journal, &options, now, &mut progress, &Open, rest)?;
+        let only = Some((paths.as_slice(), Resolve::Ask));
+        let moment = Moment::at(now);
+        let pass = Pass { options: &options, moment, only, number: 1 };
+        world.pass(journal, pass, &mut progress)?;
+    }
+    if last.is_none() {
+        // Both sides came to the same by themselves.
+        journal.apply(&[Record::Settled(path.to_owned())])?;
     }
     Ok(last.unwrap_or(ItemResult {
         path: path.to_owned(),
-        action: crate::report::Did::Settle,
+        action: Did::Settle,
         result: Verdict::Done,
     }))
-}
-
-/// What is only on this computer: it would be lost if the disk died now.
-///
-/// # Errors
-/// [`SyncError`]; a root that was swapped or emptied is no list of removals.
-pub fn pending(
-    pair: &Pair,
-    journal: &mut Journal,
-    options: &Options,
-) -> Result<Pending, SyncError> {
-    let filter = Filter::new(&options.exclude, &options.screens, &temp_id(journal)?)?;
-    let mut pending = Pending::default();
-    let base: HashMap<String, Base> = journal.items()?.into_iter().collect();
-    let local = match roots::open_local(pair, &Open) {
-        Err(SyncError::RootChanged { .. }) if base.is_empty() => return Ok(pending),
-        other => other?,
-    };
-    let marked = roots::prove(&local, Side::Local, journal)?.is_some();
-    let here = scan(&local, &filter).map_err(|source| {
-        let path = pair.local.clone();
-        SyncError::RootUnavailable { side: Side::Local, path, source }
-    })?;
-    if is_emptied((&here, marked), &base) {
-        return Err(root_emptied(Side::Local));
-    }
-    let mut note = |path: &str, change, bytes| {
-        pending.total_items += 1;
-        pending.total_bytes += bytes;
-        if pending.items.len() < ITEMS_MAX {
-            pending.items.push(PendingItem { path: path.to_owned(), change, bytes });
-        }
-    };
-    for (path, entry) in &here.entries {
-        let size = entry.stamp.size;
-        match base.get(path) {
-            None => note(path, PendingChange::Created, size),
-            Some(base) if crate::compare::is_changed(&local, path, entry, base) => {
-                note(path, PendingChange::Changed, size);
-            }
-            Some(_) => {}
-        }
-    }
-    let mut gone: Vec<&String> = base.keys().collect();
-    gone.retain(|path| !here.entries.contains_key(*path) && !here.is_unknown(path));
-    gone.sort();
-    for path in gone {
-        note(path, PendingChange::Removed, 0);
-    }
-    Ok(pending)
-}
-
-/// What is planned for one path.
-#[derive(Clone, Debug)]
-pub struct Planned {
-    /// The path.
-    pub path: String,
-    /// What to do.
-    pub action: Action,
-}
-
-/// Records to keep at most before they are written.
-pub(crate) const BATCH: usize = 64;
-
-/// Whether a batch is full.
-pub(crate) fn is_full(records: &[Record]) -> bool {
-    records.len() >= BATCH
 }

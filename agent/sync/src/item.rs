@@ -21,23 +21,36 @@ pub struct Stamp {
     pub size: u64,
     /// Modification time, nanoseconds since 1970.
     pub mtime_ns: i64,
-    /// Change time, nanoseconds since 1970; 0 where it cannot be trusted (shares).
+    /// Change time, nanoseconds since 1970; 0 where it cannot be relied on (shares).
     pub ctime_ns: i64,
-    /// File number; 0 where it cannot be trusted (shares).
+    /// File number; where there is no change time it is a hint, not a proof.
     pub inode: u64,
 }
 
 impl Stamp {
-    /// The part of a stamp that a share keeps.
+    /// Whether nothing shows that the file changed in between. A change time of 0 says that the
+    /// side's change times and file numbers prove nothing; then size and time must do.
     #[must_use]
-    pub fn on_share(self) -> Self {
-        Self { ctime_ns: 0, inode: 0, ..self }
+    pub fn agrees(self, other: Self) -> bool {
+        let rough = self.ctime_ns == 0 || other.ctime_ns == 0;
+        self.size == other.size
+            && self.mtime_ns == other.mtime_ns
+            && (rough || (self.ctime_ns == other.ctime_ns && self.inode == other.inode))
     }
 
-    /// Whether another stamp differs in nothing but the change time, which a new name sets.
+    /// Whether another look shows more than this one did.
     #[must_use]
-    pub fn is_but_for_name(self, other: Self) -> bool {
-        Self { ctime_ns: other.ctime_ns, ..self } == other
+    pub fn lacks(self, other: Self) -> bool {
+        self.ctime_ns == 0 && other.ctime_ns != 0
+    }
+
+    /// As [`Stamp::agrees`], but for the change time, which a new name sets.
+    #[must_use]
+    pub fn agrees_but_for_name(self, other: Self) -> bool {
+        let rough = self.ctime_ns == 0 || other.ctime_ns == 0;
+        self.size == other.size
+            && self.mtime_ns == other.mtime_ns
+            && (rough || self.inode == other.inode)
     }
 }
 
@@ -51,7 +64,7 @@ pub struct Entry {
     /// Permission bits.
     pub mode: u32,
     /// The text of a link.
-    pub link: Option<String>,
+    pub link: Option<Box<str>>,
 }
 
 impl Entry {
@@ -59,7 +72,7 @@ impl Entry {
     #[must_use]
     pub fn is_still(&self, found: &Self) -> bool {
         self.kind == found.kind
-            && (self.kind == Kind::Dir || self.stamp.is_but_for_name(found.stamp))
+            && (self.kind == Kind::Dir || self.stamp.agrees_but_for_name(found.stamp))
             && self.link == found.link
     }
 }
@@ -72,7 +85,7 @@ pub enum Content {
     /// A file, by its hash.
     File(Hash),
     /// A link, by its text.
-    Link(String),
+    Link(Box<str>),
     /// Not read, because nothing depends on it. Equal to nothing, not even to itself.
     Unread(Kind),
 }
@@ -105,4 +118,14 @@ pub struct Base {
     pub there: Stamp,
     /// When it was recorded, nanoseconds since 1970.
     pub recorded_ns: i64,
+    /// It is known here and stored on the share alone; its absence here is no deletion.
+    pub sparse: bool,
+}
+
+impl Base {
+    /// A folder of which nothing else is known.
+    pub(crate) fn folder() -> Self {
+        let (here, there) = (Stamp::default(), Stamp::default());
+        Self { content: Content::Dir, here, there, recorded_ns: 0, sparse: false }
+    }
 }

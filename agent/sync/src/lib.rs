@@ -1,13 +1,13 @@
 //! The two-way sync engine: keeps a tree on this computer and a tree on a share in step.
 //!
 //! ```text
-//! roots ─► scan here, scan there ─► compare ─(reconcile)─► apply ─► record in the journal
+//! open ─► prove ─► walk both sides and the journal ─► follow renames ─► plan ─► batches ─► journal
+//!                        └ look, reconcile                                └ stage, commit, delete
 //! ```
 //! Three-way throughout: what both sides last agreed on (the journal) tells an edit from a delete.
 //! The engine knows trees, journal and options, and nothing of policy, directory or services.
 //!
-//! Renames travel as delete and create for now; a later version recognises them by file number and
-//! content. Times and permission bits travel with content, and not without it.
+//! Times and permission bits travel with content, and not without it.
 
 #[cfg(not(unix))]
 compile_error!("the engine's `fs` module has only its Unix half so far");
@@ -15,21 +15,42 @@ compile_error!("the engine's `fs` module has only its Unix half so far");
 mod item;
 mod reconcile;
 mod report;
+mod crew;
+pub mod codes;
+pub mod flags;
+pub mod lines;
+pub mod names;
+pub mod state;
 pub mod fs;
+mod throttle;
+mod content;
 mod scan;
 mod recycle;
 mod journal;
 mod roots;
-mod copy;
-mod compare;
+mod open;
+mod look;
+mod walk;
+mod plan;
+mod stage;
+mod commit;
+mod run;
+pub mod pins;
+mod conflict;
+mod renames;
 mod apply;
+mod batch;
+mod delete;
+mod pending;
 mod engine;
 
-pub use engine::{Side, SyncError, pending, settle, sync, sync_through};
-pub use item::{Content, Hash, Kind};
+pub use content::Control;
+pub use engine::{Moment, Side, Sides, SyncError, settle, sync, sync_volumes, sync_with};
+pub use item::{Content, Entry, Hash, Kind, Stamp};
 pub use journal::{Journal, JournalError};
+pub use pending::pending;
 pub use reconcile::{Action, Clash, reconcile};
 pub use report::{
-    Conflict, ConflictKind, Counts, Did, FailureKind, Flow, Held, ItemResult, Meta, Options, Pair,
-    Pending, PendingChange, PendingItem, Report, Resolve, ResolveRule, Verdict,
+    Conflict, ConflictKind, Counts, Did, FailureKind, Fill, Flow, Held, ItemResult, Meta, Options,
+    Pair, Pending, PendingChange, PendingItem, Report, Resolve, ResolveRule, Verdict,
 };

@@ -40,6 +40,24 @@ pub struct Options {
     pub adopt_root: bool,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
+    /// Which files that are only known here are stored here again.
+    pub fill: Fill,
+    /// Leave suspended folders alone, on both sides.
+    pub skip_suspended: bool,
+    /// Nobody asked for this run: back off from every file that an application has open.
+    pub background: bool,
+    /// Do not send files that the share has never seen.
+    pub no_new_files_out: bool,
+    /// Everything is pinned, by these (see [`crate::pins`]).
+    pub pinned: u32,
+    /// Pin what is new on the share in pinned folders, for these.
+    pub pin_new: u32,
+    /// Pin also what a new link leads to, if it is a file of this tree.
+    pub pin_link_targets: bool,
+    /// If not empty, look at nothing else but these paths, and what is below them.
+    pub only: Vec<String>,
+    /// How many items to work on at a time; 0 is as many as there are processors, but four at most.
+    pub threads: u16,
     /// This computer's name, for the names of conflict copies.
     pub host: String,
 }
@@ -57,9 +75,31 @@ impl Default for Options {
             release_deletes: false,
             adopt_root: false,
             bandwidth: None,
+            fill: Fill::Pinned,
+            skip_suspended: false,
+            background: false,
+            no_new_files_out: false,
+            pinned: 0,
+            pin_new: 0,
+            pin_link_targets: false,
+            only: Vec::new(),
+            threads: 0,
             host: "this computer".to_owned(),
         }
     }
+}
+
+/// Which files that are only known here are stored here again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fill {
+    /// None.
+    None,
+    /// Those that are pinned.
+    #[default]
+    Pinned,
+    /// All.
+    All,
 }
 
 /// How conflicts below some paths are settled.
@@ -125,6 +165,7 @@ pub struct Counts {
     pub downloaded: u64,
     pub deleted_local: u64,
     pub deleted_remote: u64,
+    pub renamed: u64,
     pub unchanged: u64,
     pub conflicts_new: u64,
     pub conflicts_open: u64,
@@ -133,14 +174,20 @@ pub struct Counts {
     pub failed: u64,
 }
 
-/// Deletes that the brake held.
+/// What the brake held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Held {
-    /// On this computer.
+    /// Deletes on this computer.
     pub deletes_local: u64,
-    /// On the share.
+    /// Deletes on the share.
     pub deletes_remote: u64,
+    /// Replaced files on this computer.
+    #[serde(default)]
+    pub changes_local: u64,
+    /// Replaced files on the share.
+    #[serde(default)]
+    pub changes_remote: u64,
 }
 
 /// What happened to one item.
@@ -167,6 +214,8 @@ pub enum Did {
     DeleteLocal,
     /// Remove it on the share.
     DeleteRemote,
+    /// Give it the name that the other side gave it.
+    Rename,
     /// Look at it.
     Scan,
     /// Settle two changes.
@@ -185,6 +234,8 @@ pub enum Verdict {
     Held,
     /// A file screen keeps it out.
     Screened,
+    /// An application has it open; the next run tries again.
+    Busy,
     /// Left for the next run.
     Skipped {
         /// Why.
@@ -205,8 +256,12 @@ pub enum Verdict {
 pub enum FailureKind {
     /// No right to do it.
     Denied,
-    /// No space, or no quota, is left.
+    /// No space is left.
     Full,
+    /// No quota is left.
+    Quota,
+    /// It is locked.
+    Busy,
     /// The disk or the share failed.
     Io,
     /// The name cannot be handled.
@@ -287,6 +342,27 @@ pub enum PendingChange {
     Removed,
 }
 
+impl Counts {
+    /// As one line, without what is zero.
+    pub fn line(&self) -> String {
+        let all = [
+            (self.downloaded, "in"),
+            (self.uploaded, "out"),
+            (self.renamed, "renamed"),
+            (self.deleted_local, "removed here"),
+            (self.deleted_remote, "removed on the share"),
+            (self.unchanged, "unchanged"),
+            (self.conflicts_open, "open conflicts"),
+            (self.screened, "screened"),
+            (self.skipped, "skipped"),
+            (self.failed, "failed"),
+        ];
+        let told = all.iter().filter(|(count, _)| *count > 0);
+        let told: Vec<String> = told.map(|(count, text)| format!("{count} {text}")).collect();
+        if told.is_empty() { "nothing to do".to_owned() } else { told.join(", ") }
+    }
+}
+
 impl Report {
     /// Counts and lists what happened to an item.
     pub(crate) fn note(&mut self, item: ItemResult) {
@@ -296,13 +372,19 @@ impl Report {
             (Verdict::Done, Did::Upload) => counts.uploaded += 1,
             (Verdict::Done, Did::DeleteLocal) => counts.deleted_local += 1,
             (Verdict::Done, Did::DeleteRemote) => counts.deleted_remote += 1,
+            (Verdict::Done, Did::Rename) => counts.renamed += 1,
             (Verdict::Screened, _) => counts.screened += 1,
-            (Verdict::Skipped { .. }, _) => counts.skipped += 1,
+            (Verdict::Skipped { .. } | Verdict::Busy, _) => counts.skipped += 1,
             (Verdict::Failed { .. }, _) => counts.failed += 1,
-            (Verdict::Held, Did::DeleteLocal) => {
-                self.held.get_or_insert_default().deletes_local += 1
+            (Verdict::Held, did) => {
+                let held = self.held.get_or_insert_default();
+                match did {
+                    Did::DeleteLocal => held.deletes_local += 1,
+                    Did::DeleteRemote => held.deletes_remote += 1,
+                    Did::Download => held.changes_local += 1,
+                    _ => held.changes_remote += 1,
+                }
             }
-            (Verdict::Held, _) => self.held.get_or_insert_default().deletes_remote += 1,
             (Verdict::Done | Verdict::Conflict, _) => {}
         }
         if self.items.len() < ITEMS_MAX {
@@ -317,6 +399,7 @@ impl Report {
         a.downloaded += b.downloaded;
         a.deleted_local += b.deleted_local;
         a.deleted_remote += b.deleted_remote;
+        a.renamed += b.renamed;
         a.conflicts_new += b.conflicts_new;
         (a.failed, a.skipped, a.screened) = (b.failed, b.skipped, b.screened);
         a.conflicts_open = b.conflicts_open;

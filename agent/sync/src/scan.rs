@@ -1,10 +1,12 @@
-//! Walks one side and says what stands there; what could not be seen is named, never left out.
+//! Reads one folder of one side and says what stands there; what could not be seen is named, never
+//! left out.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::fs::{DEPTH_MAX, Look, PATH_BYTES_MAX, Root, TEMP_PREFIX};
+use crate::fs::{Look, TEMP_PREFIX, Tree};
 use crate::item::{Entry, Kind};
 use crate::report::{Did, FailureKind, ItemResult, Verdict};
 
@@ -32,6 +34,10 @@ pub struct Filter {
     exclude: GlobSet,
     screens: GlobSet,
     temp_id: String,
+    /// Folders that a person suspended.
+    pub suspended: BTreeSet<String>,
+    /// If not empty, nothing else is looked at but these, and what is below them.
+    pub only: Vec<String>,
 }
 
 impl Filter {
@@ -44,8 +50,28 @@ impl Filter {
         screens: &[String],
         temp_id: &str,
     ) -> Result<Self, PatternError> {
-        let temp_id = format!("{TEMP_PREFIX}{temp_id}-");
-        Ok(Self { exclude: globs(exclude, false)?, screens: globs(screens, true)?, temp_id })
+        Ok(Self {
+            exclude: globs(exclude, false)?,
+            screens: globs(screens, true)?,
+            temp_id: format!("{TEMP_PREFIX}{temp_id}-"),
+            suspended: BTreeSet::new(),
+            only: Vec::new(),
+        })
+    }
+
+    /// Whether a name is excluded or suspended. Most roots have nothing of either.
+    fn leaves_alone(&self, folder: &str, name: &str) -> bool {
+        if self.exclude.is_empty() && self.suspended.is_empty() {
+            return false;
+        }
+        let path = join(folder, name);
+        self.exclude.is_match(&path) || self.suspended.contains(&path)
+    }
+
+    /// Whether a path is one that is looked at, or leads to one.
+    pub fn is_wanted(&self, path: &str) -> bool {
+        let leads = |only: &String| lies_at(path, only) || lies_at(only, path);
+        self.only.is_empty() || self.only.iter().any(leads)
     }
 }
 
@@ -59,131 +85,107 @@ fn globs(patterns: &[String], any_case: bool) -> Result<GlobSet, PatternError> {
     set.build().map_err(|source| PatternError::new("(all together)", source))
 }
 
-/// What stands on one side.
+/// Whether a path is another one or lies below it.
+pub fn lies_at(path: &str, top: &str) -> bool {
+    path.strip_prefix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || top.is_empty())
+}
+
+/// A path from a folder and a name in it.
+pub fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// What stands in one folder of one side.
 #[derive(Debug, Default)]
-pub struct Tree {
-    /// Entries by relative path.
-    pub entries: BTreeMap<String, Entry>,
-    /// Paths about which nothing may be concluded, with everything below them.
-    pub unknown: Vec<String>,
-    /// Folders that hold something the engine leaves alone.
-    pub keepers: Vec<String>,
-    /// Unfinished files of an interrupted run of this pair: `(folder, name)`.
-    pub stale: Vec<(String, String)>,
+pub struct Listing {
+    /// Entries by name.
+    pub entries: Vec<(Box<str>, Entry)>,
+    /// Names about which nothing may be concluded, sorted.
+    pub hidden: Vec<Box<str>>,
+    /// It holds something that the engine leaves alone.
+    pub keeper: bool,
+    /// Unfinished files of an interrupted run of this pair.
+    pub stale: Vec<Box<str>>,
     /// What is to be reported.
     pub notes: Vec<ItemResult>,
-    /// Whether this is the side on this computer.
-    is_local: bool,
 }
 
-impl Tree {
-    /// Whether something of this path, or of a folder above it, could not be seen.
-    pub fn is_unknown(&self, path: &str) -> bool {
-        self.unknown.iter().any(|unknown| {
-            unknown.is_empty()
-                || path == unknown
-                || path.strip_prefix(unknown.as_str()).is_some_and(|rest| rest.starts_with('/'))
-        })
-    }
-
-    fn hide(&mut self, path: String, result: Verdict) {
-        self.notes.push(ItemResult { path: path.clone(), action: Did::Scan, result });
-        self.unknown.push(path);
+impl Listing {
+    fn note(&mut self, path: String, result: Verdict) {
+        self.keeper = true;
+        self.notes.push(ItemResult { path, action: Did::Scan, result });
     }
 }
 
-/// Walks a side. Never fails as a whole but for its root.
+/// Reads one folder.
 ///
 /// # Errors
-/// Only when the root itself cannot be listed.
-pub fn scan(root: &Root<'_>, filter: &Filter) -> std::io::Result<Tree> {
-    let mut tree = Tree { is_local: root.is_local(), ..Tree::default() };
-    let first = root.list("")?;
-    let mut waiting = vec![(String::new(), first, 0_usize)];
-    while let Some((folder, list, depth)) = waiting.pop() {
-        for (name, look) in list {
-            let Some(path) = visit(&mut tree, filter, &folder, &name, look) else { continue };
-            if depth >= DEPTH_MAX || path.len() > PATH_BYTES_MAX {
-                let message = "it lies too deep".to_owned();
-                tree.hide(path, Verdict::Failed { kind: FailureKind::Name, message });
-                continue;
-            }
-            match root.list(&path) {
-                Ok(list) => waiting.push((path, list, depth + 1)),
-                Err(error) => {
-                    let result = failure("list", &path, &error);
-                    tree.hide(path, result);
-                }
-            }
-        }
+/// The first failure; a half-read folder is no answer.
+pub fn read_folder(
+    tree: &Tree<'_>,
+    local: bool,
+    folder: &str,
+    filter: &Filter,
+) -> std::io::Result<Listing> {
+    let mut listing = Listing::default();
+    let found = tree.list(folder)?;
+    listing.entries.reserve_exact(found.len());
+    for (name, look) in found {
+        visit(&mut listing, filter, local, folder, &name, look);
     }
-    Ok(tree)
+    Ok(listing)
 }
 
-/// Notes one entry; gives its path if it is a folder to go into.
+/// Notes one entry.
 fn visit(
-    tree: &mut Tree,
+    listing: &mut Listing,
     filter: &Filter,
+    local: bool,
     folder: &str,
-    name: &std::ffi::OsStr,
+    name: &OsStr,
     look: Look,
-) -> Option<String> {
-    let join = |name: &str| match folder {
-        "" => name.to_owned(),
-        folder => format!("{folder}/{name}"),
-    };
+) {
     let Some(text) = name.to_str() else {
-        let path = join(&name.to_string_lossy());
         let message = "its name is not UTF-8".to_owned();
         let result = Verdict::Failed { kind: FailureKind::Name, message };
-        tree.notes.push(ItemResult { path, action: Did::Scan, result });
-        tree.keepers.push(folder.to_owned());
-        return None;
+        return listing.note(join(folder, &name.to_string_lossy()), result);
     };
     if text.starts_with(TEMP_PREFIX) {
         if text.starts_with(&filter.temp_id) {
-            tree.stale.push((folder.to_owned(), text.to_owned()));
-        } else if tree.is_local {
+            listing.stale.push(text.into());
+        } else if local {
             // On a share it is another computer's; here only a person can have made it.
             let reason = "its name is that of an unfinished file of Homeport".to_owned();
-            tree.keepers.push(folder.to_owned());
-            tree.hide(join(text), Verdict::Skipped { reason });
+            listing.hidden.push(text.into());
+            listing.note(join(folder, text), Verdict::Skipped { reason });
         }
-        return None;
+        return;
     }
-    let path = join(text);
-    if path == MARKER {
-        return None;
+    if folder.is_empty() && text == MARKER {
+        return;
     }
-    if filter.exclude.is_match(&path) {
-        tree.keepers.push(folder.to_owned());
-        tree.unknown.push(path);
-        return None;
+    if filter.leaves_alone(folder, text) {
+        listing.keeper = true;
+        listing.hidden.push(text.into());
+        return;
     }
-    match look {
-        Look::Other => {
-            let reason = "it is a pipe, socket or device".to_owned();
-            tree.keepers.push(folder.to_owned());
-            tree.hide(path, Verdict::Skipped { reason });
-            None
-        }
+    let result = match look {
+        Look::Other => Verdict::Skipped { reason: "it is a pipe, socket or device".to_owned() },
         Look::OddLink => {
             let message = "its target is not UTF-8".to_owned();
-            tree.keepers.push(folder.to_owned());
-            tree.hide(path, Verdict::Failed { kind: FailureKind::Name, message });
-            None
+            Verdict::Failed { kind: FailureKind::Name, message }
         }
         Look::Entry(entry) if entry.kind != Kind::Dir && filter.screens.is_match(text) => {
-            tree.keepers.push(folder.to_owned());
-            tree.hide(path, Verdict::Screened);
-            None
+            Verdict::Screened
         }
         Look::Entry(entry) => {
-            let is_dir = entry.kind == Kind::Dir;
-            tree.entries.insert(path.clone(), entry);
-            is_dir.then_some(path)
+            listing.entries.push((text.into(), entry));
+            return;
         }
-    }
+    };
+    listing.hidden.push(text.into());
+    listing.note(join(folder, text), result);
 }
 
 /// An error on one item, as a verdict.
@@ -191,8 +193,10 @@ pub fn failure(what: &str, path: &str, error: &std::io::Error) -> Verdict {
     use std::io::ErrorKind as Io;
     let kind = match error.kind() {
         Io::PermissionDenied | Io::ReadOnlyFilesystem => FailureKind::Denied,
-        Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => FailureKind::Full,
+        Io::QuotaExceeded => FailureKind::Quota,
+        Io::StorageFull | Io::FileTooLarge => FailureKind::Full,
         Io::InvalidFilename | Io::InvalidInput => FailureKind::Name,
+        Io::ExecutableFileBusy | Io::ResourceBusy => FailureKind::Busy,
         _ => FailureKind::Io,
     };
     Verdict::Failed { kind, message: format!("cannot {what} {path}: {error}") }

@@ -1,14 +1,16 @@
 //! Two trees and a journal in a temporary directory, and short ways to change and compare them.
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use homeport_sync::{Conflict, fs::Gate};
+use homeport_sync::fs::{Gate, OsVolume};
+use homeport_sync::{Conflict, Moment, Sides};
 pub use homeport_sync::{
     Counts, Did, FailureKind, Flow, ItemResult, Journal, Options, Pair, Report, Resolve, Side,
     SyncError, Verdict,
@@ -48,8 +50,10 @@ pub struct Pairing {
     pub pair: Pair,
     /// What the runs are asked for.
     pub options: Options,
-    ticks: Cell<u64>,
-    runs: Cell<u64>,
+    /// The share's stamps are not to be relied on.
+    pub doubted: bool,
+    ticks: AtomicU64,
+    runs: AtomicU64,
 }
 
 impl Pairing {
@@ -62,9 +66,19 @@ impl Pairing {
         for folder in ["local", "remote", "state", "outside"] {
             fs::create_dir(temp.path().join(folder)).unwrap();
         }
-        let options = Options { host: "LT-7".to_owned(), ..Options::default() };
+        // One thing after the other, so that a fault at the n-th operation is always the same.
+        let options = Options { host: "LT-7".to_owned(), threads: 1, ..Options::default() };
         let state = temp.path().join("state");
-        Self { temp, state, pair, options, ticks: Cell::new(0), runs: Cell::new(0) }
+        let doubted = false;
+        Self {
+            temp,
+            state,
+            pair,
+            options,
+            doubted,
+            ticks: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
+        }
     }
 
     /// Both sides hold these files and agree on them.
@@ -103,8 +117,8 @@ impl Pairing {
 
     /// The moment of the next run; each is a minute after the last.
     pub fn now(&self) -> SystemTime {
-        self.runs.set(self.runs.get() + 1);
-        UNIX_EPOCH + Duration::from_secs(FIRST_RUN + 60 * self.runs.get())
+        let run = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
+        UNIX_EPOCH + Duration::from_secs(FIRST_RUN + 60 * run)
     }
 
     /// Writes a file and the folders above it; each write has a later time than the one before.
@@ -112,8 +126,8 @@ impl Pairing {
         let path = self.at(side, path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
-        self.ticks.set(self.ticks.get() + 1);
-        let time = UNIX_EPOCH + Duration::from_secs(FIRST_FILE + self.ticks.get());
+        let tick = self.ticks.fetch_add(1, Ordering::SeqCst) + 1;
+        let time = UNIX_EPOCH + Duration::from_secs(FIRST_FILE + tick);
         set_mtime(&path, time);
     }
 
@@ -158,19 +172,40 @@ impl Pairing {
 
     /// The versions in the recycle area.
     pub fn recycle(&self) -> Vec<Vec<u8>> {
-        let Ok(list) = fs::read_dir(self.state.join("recycle")) else {
-            return Vec::new();
-        };
-        let mut found: Vec<_> =
-            list.map(|e| fs::read(e.unwrap().path()).unwrap_or_default()).collect();
+        let mut tree = Tree::new();
+        let area = self.state.join("recycle");
+        if area.is_dir() {
+            collect(&area, "", &mut tree);
+        }
+        let mut found: Vec<_> = tree
+            .into_values()
+            .filter_map(|node| match node {
+                Node::File(bytes) => Some(bytes),
+                Node::Link(text) => Some(text.into_os_string().into_encoded_bytes()),
+                _ => None,
+            })
+            .collect();
         found.sort();
         found
     }
 
     /// One run.
     pub fn try_run(&self, options: &Options) -> Result<Report, SyncError> {
-        let now = self.now();
-        homeport_sync::sync(&self.pair, &mut self.journal(), options, now, &mut go_on)
+        let (now, mut journal) = (self.now(), self.journal());
+        if !self.doubted {
+            return homeport_sync::sync(&self.pair, &mut journal, options, now, &mut go_on);
+        }
+        let area = journal.recycle_area();
+        fs::create_dir_all(&area).unwrap();
+        let open = |path: &Path| OsVolume::open(path).unwrap();
+        let sides = Sides {
+            local: Arc::new(open(&self.pair.local)),
+            remote: Arc::new(open(&self.pair.remote).doubted()),
+            area: Arc::new(open(&area)),
+        };
+        let moment = Moment { now, chance: 1 };
+        let gate = &homeport_sync::fs::Open;
+        homeport_sync::sync_volumes(&sides, &mut journal, options, moment, &mut go_on, gate)
     }
 
     /// One run with the usual options; it takes place.
@@ -182,7 +217,8 @@ impl Pairing {
     pub fn run_through(&self, gate: &dyn Gate) -> Result<Report, SyncError> {
         let (now, mut journal) = (self.now(), self.journal());
         let (pair, options) = (&self.pair, &self.options);
-        homeport_sync::sync_through(pair, &mut journal, options, now, &mut go_on, gate)
+        let control = homeport_sync::Control::default();
+        homeport_sync::sync_with(pair, &mut journal, options, now, &mut go_on, &control, gate)
     }
 
     /// Settles a conflict.

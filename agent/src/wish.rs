@@ -1,0 +1,93 @@
+//! What a person asks of an exchange, and how an exchange goes that nobody asked for.
+
+use std::path::{Path, PathBuf};
+
+use homeport_policy::unc::Unc;
+use homeport_sync::flags::Flags;
+use serde::{Deserialize, Serialize};
+
+use crate::keeping::DiskLimits;
+
+/// A place that a person names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// A network path.
+    Network(Unc),
+    /// An absolute path on this computer: below a redirected folder, or in the cache itself.
+    Local(PathBuf),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Network(unc) => f.write_str(unc.as_str()),
+            Self::Local(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What a person asks of the exchanges of one turn.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Wish {
+    /// Let through what the brake holds.
+    pub release: bool,
+    /// Accept a root that was replaced: both sides are merged, nothing is deleted.
+    pub merge_root: bool,
+    /// Which way, what to pin, who wins; without it both directions.
+    pub flags: Option<Flags>,
+    /// Only this place and what is below it.
+    pub only: Option<Place>,
+}
+
+impl Wish {
+    /// Whether everything is to be exchanged in the usual way.
+    pub fn is_whole(&self) -> bool {
+        self.flags.is_none() && self.only.is_none()
+    }
+}
+
+/// How one exchange goes. The default is an exchange of everything that a person asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct How {
+    /// Nobody asked for it: it backs off from files that are open.
+    pub background: bool,
+    /// It leaves suspended folders alone.
+    pub skip_suspended: bool,
+    /// Everything in it is pinned, by these (see `homeport_sync::pins`).
+    pub pinned: u32,
+    /// See [`Wish::release`].
+    pub release: bool,
+    /// See [`Wish::merge_root`].
+    pub merge_root: bool,
+    /// See [`Wish::flags`].
+    pub flags: Option<Flags>,
+    /// If not empty, only these paths below the root.
+    pub only: Vec<String>,
+    /// How much of the disk the cache may take.
+    pub disk: DiskLimits,
+}
+
+/// The network path of an item of a network folder.
+pub fn network_path(root: &Unc, below: &str) -> String {
+    match below {
+        "" => root.to_string(),
+        below => format!(r"{root}\{}", below.replace('/', r"\")),
+    }
+}
+
+/// A path of this computer as the engine writes it: relative, with `/`. `None` when a name in it is
+/// no text, or leads upwards.
+pub fn relative(path: &Path) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::Normal(name) => parts.push(name.to_str()?),
+            std::path::Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    Some(parts.join("/"))
+}

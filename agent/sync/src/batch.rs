@@ -1,0 +1,129 @@
+//! One batch: staged together, made durable together, recorded together.
+
+use std::collections::BTreeSet;
+
+use crate::apply::Applier;
+use crate::commit::{FLUSH_MIN, Placed, commit, parent, sync_folders};
+use crate::engine::SyncError;
+use crate::item::{Content, Kind};
+use crate::journal::Record;
+use crate::look::{Stop, io};
+use crate::report::{Did, Verdict};
+use crate::stage::{Job, Means, Staged};
+
+impl Applier<'_, '_, '_> {
+    /// Stages a batch, puts it in place, and records it.
+    pub(crate) fn batch(&mut self, jobs: Vec<Job<'_>>) -> Result<(), SyncError> {
+        self.in_use = None;
+        if jobs.is_empty() {
+            return self.flush();
+        }
+        let sides = self.run.sides;
+        let flushes =
+            |out: bool| sides.of(!out).traits().flushes_whole || jobs.iter().all(|j| j.out != out);
+        let whole = jobs.len() >= FLUSH_MIN && flushes(true) && flushes(false);
+        let is_folder = |job: &Job<'_>| job.source().is_some_and(|s| s.kind == Kind::Dir);
+        let folders: Vec<&Job<'_>> = jobs.iter().filter(|job| is_folder(job)).collect();
+        let made: Vec<_> = folders.into_iter().map(|job| self.make_folder(job)).collect();
+        let mut made = made.into_iter();
+        let means =
+            Means { sides, throttle: &self.throttle, control: self.run.control, sync_each: !whole };
+        let stage = |job: &Job<'_>| if is_folder(job) { None } else { Some(job.stage(&means)) };
+        let staged = sides.local.crew().map(&jobs, stage);
+        let (mut files, mut results, mut folders) = (Vec::new(), Vec::new(), Vec::new());
+        for (job, staged) in jobs.into_iter().zip(staged) {
+            match staged {
+                Some(staged) => {
+                    files.push(job);
+                    results.push(staged);
+                }
+                None => folders.push((job, made.next().unwrap_or(Ok(())))),
+            }
+        }
+        let folders = self.finish_folders(folders);
+        let placed = commit(&files, results, !whole, &sides, self.run.area);
+        let mut told = Vec::new();
+        for (job, placed) in folders.iter().map(|(j, p)| (j, p)).chain(files.iter().zip(&placed)) {
+            told.push((job.path().to_owned(), job.out, self.placed(job, placed)));
+        }
+        self.flush()?;
+        for (path, out, verdict) in told {
+            self.run.note(&path, if out { Did::Upload } else { Did::Download }, verdict);
+        }
+        Ok(())
+    }
+
+    /// Makes the names of new folders durable, and looks at them.
+    fn finish_folders<'p>(
+        &self,
+        folders: Vec<(Job<'p>, Result<(), Stop>)>,
+    ) -> Vec<(Job<'p>, Result<Placed, Stop>)> {
+        let sides = self.run.sides;
+        let mut failed = [None, None];
+        for out in [false, true] {
+            let made = folders.iter().filter(|(job, made)| job.out == out && made.is_ok());
+            let above: BTreeSet<&str> = made.map(|(job, _)| parent(job.path())).collect();
+            if !above.is_empty() {
+                failed[usize::from(out)] = sync_folders(sides.of(!out), &above).err();
+            }
+        }
+        let look = |(job, made): (Job<'p>, Result<(), Stop>)| {
+            let placed = made.and_then(|()| {
+                if let Some(error) = &failed[usize::from(job.out)] {
+                    let error = std::io::Error::new(error.kind(), error.to_string());
+                    return Err(Stop::Io("make durable", error));
+                }
+                let found = job.to(&sides).look(job.path()).map_err(io("look at"))?;
+                match found {
+                    Some(crate::fs::Look::Entry(found)) if found.kind == Kind::Dir => {
+                        Ok(Placed { content: Content::Dir, stamp: found.stamp, staged: None })
+                    }
+                    _ => Err(Stop::Changed("it was changed as soon as it was made")),
+                }
+            });
+            (job, placed)
+        };
+        folders.into_iter().map(look).collect()
+    }
+
+    /// What became of one job.
+    fn placed(&mut self, job: &Job<'_>, placed: &Result<Placed, Stop>) -> Verdict {
+        match placed {
+            Ok(placed) => {
+                let source = job.source().map(|source| source.stamp).unwrap_or_default();
+                let (here, there) =
+                    if job.out { (source, placed.stamp) } else { (placed.stamp, source) };
+                self.record(job.path(), placed.content.clone(), here, there);
+                if let Some(Staged { bytes, blocks, .. }) = &placed.staged {
+                    let report = &mut self.run.report;
+                    *(if job.out { &mut report.bytes_out } else { &mut report.bytes_in }) += bytes;
+                    if let (Some(blocks), Content::File(hash)) = (blocks, &placed.content) {
+                        self.records.push(Record::Blocks(*hash, blocks.to_bytes()));
+                    }
+                }
+                Verdict::Done
+            }
+            Err(stop) => {
+                self.doubt(job.delta, stop);
+                stop.verdict(job.path())
+            }
+        }
+    }
+
+    /// Makes a folder; a file or link in its place goes first.
+    fn make_folder(&mut self, job: &Job<'_>) -> Result<(), Stop> {
+        let to = job.to(&self.run.sides);
+        let mode = job.source().map_or(0o700, |source| source.mode);
+        if let Some(target) = job.target().filter(|target| target.kind != Kind::Dir) {
+            self.remove(job.path(), !job.out, target, &job.leave)?;
+        }
+        let make = || to.make_folder(job.path(), mode).map(drop);
+        let made = make().or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                to.make_folders(parent(job.path()), 0o700).and_then(|()| make())
+            }
+            _ => Err(error),
+        });
+        made.map_err(io("make"))
+    }
+}

@@ -1,0 +1,238 @@
+//! Puts a batch of staged items in their places, so that each is old or new at every instant, and
+//! all are durable before the journal says so.
+//!
+//! ```text
+//! staged ─► flush ─► keep the old versions ─► flush ─► exchange ─► flush ─► look ─► journal
+//! ```
+
+use std::collections::BTreeSet;
+use std::io;
+
+use crate::fs::{Look, Tree};
+use crate::item::{Content, Entry, Kind, Stamp};
+use crate::look::{Stop, io};
+use crate::stage::{Job, Leave, Staged};
+use crate::walk::Both;
+
+/// From this many on, one flush of the whole volume is cheaper than one of each.
+pub const FLUSH_MIN: usize = 8;
+
+/// An item in its place.
+#[derive(Debug)]
+pub struct Placed {
+    /// Its content.
+    pub content: Content,
+    /// Its stamp there.
+    pub stamp: Stamp,
+    /// What was staged.
+    pub staged: Option<Staged>,
+}
+
+/// The folder of a path.
+pub fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Makes the names in some folders durable.
+///
+/// # Errors
+/// The first failure.
+pub fn sync_folders(tree: &Tree<'_>, folders: &BTreeSet<&str>) -> io::Result<()> {
+    if folders.len() >= FLUSH_MIN && tree.traits().flushes_whole {
+        return tree.flush();
+    }
+    folders.iter().try_for_each(|folder| tree.sync_folder(folder))
+}
+
+/// Whether a path still is what was seen.
+///
+/// # Errors
+/// [`Stop`] if not.
+pub fn check(tree: &Tree<'_>, path: &str, expected: Option<&Entry>) -> Result<(), Stop> {
+    let now = tree.look(path).map_err(io("look at"))?;
+    let same = match (&now, expected) {
+        (None, None) => true,
+        (Some(Look::Entry(now)), Some(expected)) => {
+            expected.is_still(now)
+                && (now.kind == Kind::Dir || now.stamp.ctime_ns == expected.stamp.ctime_ns)
+        }
+        _ => false,
+    };
+    if same { Ok(()) } else { Err(Stop::Changed("the other side changed meanwhile")) }
+}
+
+/// Keeps a version that is about to go, if it is asked for.
+///
+/// # Errors
+/// [`Stop`]; nothing is kept then.
+pub fn keep(
+    tree: &Tree<'_>,
+    path: &str,
+    expected: &Entry,
+    leave: &Leave,
+    area: &Tree<'_>,
+) -> Result<(), Stop> {
+    check(tree, path, Some(expected))?;
+    let Some(place) = &leave.keep else { return Ok(()) };
+    let room = area.make_folders(parent(place), 0o700);
+    room.map_err(io("make room in the recycle area for"))?;
+    tree.keep(path, area, place).map_err(io("keep the old version of"))?;
+    // Keeping it may have taken minutes, and a second name has changed its change time.
+    match tree.look(path).map_err(io("look at"))? {
+        Some(Look::Entry(now)) if expected.is_still(&now) => Ok(()),
+        _ => {
+            unkeep(area, leave);
+            Err(Stop::Changed("the other side changed meanwhile"))
+        }
+    }
+}
+
+/// Removes a version that need not be kept after all.
+fn unkeep(area: &Tree<'_>, leave: &Leave) {
+    if let Some(place) = &leave.keep {
+        // One that cannot be removed goes when the recycle area is swept.
+        let _ = area.discard(place);
+    }
+}
+
+/// Makes what was put into the recycle area durable.
+///
+/// # Errors
+/// As `fsync`.
+pub fn sync_kept<'p>(area: &Tree<'_>, places: impl Iterator<Item = &'p str>) -> io::Result<()> {
+    let mut folders = BTreeSet::new();
+    for place in places {
+        let above = place.match_indices('/').map(|(at, _)| &place[..at]);
+        folders.extend(std::iter::once("").chain(above));
+    }
+    if folders.is_empty() { Ok(()) } else { sync_folders(area, &folders) }
+}
+
+type Results = Vec<Result<Staged, Stop>>;
+
+/// Puts a batch in place; gives what became of each.
+pub fn commit(
+    jobs: &[Job<'_>],
+    mut staged: Results,
+    synced_each: bool,
+    sides: &Both<'_, '_>,
+    area: &Tree<'_>,
+) -> Vec<Result<Placed, Stop>> {
+    sides.local.forget_folders();
+    sides.remote.forget_folders();
+    if !synced_each {
+        flush_staged(jobs, &mut staged, sides);
+    }
+    keep_old(jobs, &mut staged, sides, area);
+    let crew = sides.local.crew();
+    let place = |job: &Job<'_>, staged: Result<Staged, Stop>| {
+        let staged = staged?;
+        put(job, sides, area).map(|()| staged)
+    };
+    let mut staged = crew.map_with(jobs, staged, place);
+    for out in [false, true] {
+        let done =
+            jobs.iter().zip(&staged).filter(|(job, staged)| job.out == out && staged.is_ok());
+        let folders: BTreeSet<&str> = done.map(|(job, _)| parent(job.path())).collect();
+        if folders.is_empty() {
+            continue;
+        }
+        if let Err(error) = sync_folders(sides.of(!out), &folders) {
+            fail(jobs, &mut staged, out, "make durable", &error);
+        }
+    }
+    sides.local.forget_folders();
+    sides.remote.forget_folders();
+    crew.map_with(jobs, staged, |job, staged| look_again(job, staged?, sides))
+}
+
+/// All jobs of one direction failed together.
+fn fail(jobs: &[Job<'_>], staged: &mut Results, out: bool, what: &'static str, error: &io::Error) {
+    for (job, staged) in jobs.iter().zip(staged) {
+        if job.out == out && staged.is_ok() {
+            *staged = Err(Stop::Io(what, again(error)));
+        }
+    }
+}
+
+/// The same error for several items.
+fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+fn flush_staged(jobs: &[Job<'_>], staged: &mut Results, sides: &Both<'_, '_>) {
+    for out in [false, true] {
+        let any = jobs.iter().zip(&*staged).any(|(job, staged)| job.out == out && staged.is_ok());
+        if !any {
+            continue;
+        }
+        if let Err(error) = sides.of(!out).flush() {
+            let ours = jobs.iter().zip(&*staged);
+            ours.filter(|(job, staged)| job.out == out && staged.is_ok())
+                .for_each(|(job, _)| job.unstage(sides));
+            fail(jobs, staged, out, "make durable", &error);
+        }
+    }
+}
+
+fn keep_old(jobs: &[Job<'_>], staged: &mut Results, sides: &Both<'_, '_>, area: &Tree<'_>) {
+    let mut kept = Vec::new();
+    for (at, job) in jobs.iter().enumerate() {
+        let Some(target) = job.target().filter(|_| staged[at].is_ok()) else { continue };
+        match keep(job.to(sides), job.path(), target, &job.leave, area) {
+            Ok(()) => kept.extend(job.leave.keep.as_deref().map(|place| (at, place))),
+            Err(stop) => {
+                job.unstage(sides);
+                staged[at] = Err(stop);
+            }
+        }
+    }
+    if let Err(error) = sync_kept(area, kept.iter().map(|(_, place)| *place)) {
+        for (at, _) in kept {
+            jobs[at].unstage(sides);
+            let what = "keep the old version of";
+            staged[at] = Err(Stop::Io(what, again(&error)));
+        }
+    }
+}
+
+/// Puts one staged entry in place, if the target still is what was seen.
+fn put(job: &Job<'_>, sides: &Both<'_, '_>, area: &Tree<'_>) -> Result<(), Stop> {
+    let (to, path) = (job.to(sides), job.path());
+    let put = match job.target() {
+        None => check(to, path, None).and_then(|()| {
+            to.put(path, &job.temp).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Stop::Changed("another file took its name"),
+                _ => Stop::Io("put in place", error),
+            })
+        }),
+        Some(target) => match to.swap(path, &job.temp, target) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                unkeep(area, &job.leave);
+                Err(Stop::Changed("the other side changed just now"))
+            }
+            // It may be done all the same; so the version stays where it is kept.
+            Err(error) => Err(Stop::Io("put in place", error)),
+        },
+    };
+    put.inspect_err(|_| job.unstage(sides))
+}
+
+/// Looks at an item in its place: what is recorded must be what stands there.
+fn look_again(job: &Job<'_>, staged: Staged, sides: &Both<'_, '_>) -> Result<Placed, Stop> {
+    let kind = staged.content.kind();
+    match job.to(sides).look(job.path()).map_err(io("look at"))? {
+        Some(Look::Entry(found))
+            if found.kind == kind
+                && (kind == Kind::Dir || staged.stamp.agrees_but_for_name(found.stamp)) =>
+        {
+            let content = staged.content.clone();
+            Ok(Placed { content, stamp: found.stamp, staged: Some(staged) })
+        }
+        _ => Err(Stop::Changed("it was changed as soon as it was written")),
+    }
+}

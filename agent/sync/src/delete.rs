@@ -1,0 +1,159 @@
+//! Removes what the other side removed: to the recycle area where it is here, and never anything
+//! but the very version that was seen.
+
+use std::collections::BTreeSet;
+
+use crate::apply::{Applier, BATCH_ITEMS, did};
+use crate::commit::{check, keep, parent, sync_folders, sync_kept};
+use crate::engine::SyncError;
+use crate::item::{Entry, Kind};
+use crate::journal::Record;
+use crate::look::{Stop, io, read};
+use crate::plan::Hold;
+use crate::reconcile::Action;
+use crate::report::Verdict;
+use crate::stage::Leave;
+use crate::walk::Delta;
+
+impl Applier<'_, '_, '_> {
+    pub(crate) fn delete_all<'p>(
+        &mut self,
+        deltas: impl Iterator<Item = &'p Delta>,
+        hold: Hold,
+    ) -> Result<(), SyncError> {
+        self.run.sides.local.forget_folders();
+        self.run.sides.remote.forget_folders();
+        let mut done: Vec<(&Delta, Option<String>)> = Vec::new();
+        for delta in deltas {
+            if self.run.is_cancelled() {
+                break;
+            }
+            if !self.is_due(delta) {
+                continue;
+            }
+            if hold.holds(delta) {
+                self.run.note(&delta.path, did(delta.action), Verdict::Held);
+                continue;
+            }
+            match self.delete(delta) {
+                Ok(kept) => done.push((delta, kept)),
+                Err(stop) => {
+                    self.doubt(delta, &stop);
+                    self.run.note(&delta.path, did(delta.action), stop.verdict(&delta.path));
+                }
+            }
+            if done.len() >= BATCH_ITEMS {
+                self.deleted(std::mem::take(&mut done))?;
+            }
+        }
+        self.deleted(done)
+    }
+
+    /// Makes deletes durable and records them.
+    fn deleted(&mut self, done: Vec<(&Delta, Option<String>)>) -> Result<(), SyncError> {
+        if done.is_empty() {
+            return Ok(());
+        }
+        let sides = self.run.sides;
+        let kept = sync_kept(self.run.area, done.iter().filter_map(|(_, kept)| kept.as_deref()));
+        let mut results = vec![kept];
+        for here in [true, false] {
+            let action = if here { Action::DeleteHere } else { Action::DeleteThere };
+            let ours = done.iter().filter(|(delta, _)| delta.action == action);
+            let folders: BTreeSet<&str> = ours.map(|(delta, _)| parent(&delta.path)).collect();
+            if !folders.is_empty() {
+                results.push(sync_folders(sides.of(here), &folders));
+            }
+        }
+        // What is not known to be durable is not recorded; the next run finds nothing left to do.
+        let failed = results.into_iter().find_map(Result::err);
+        if failed.is_none() {
+            let gone = done.iter().map(|(delta, _)| Record::Forget(delta.path.clone()));
+            self.records.extend(gone);
+        }
+        self.flush()?;
+        for (delta, _) in done {
+            let verdict = match &failed {
+                None => Verdict::Done,
+                Some(error) => crate::scan::failure("make durable", &delta.path, error),
+            };
+            self.run.note(&delta.path, did(delta.action), verdict);
+        }
+        Ok(())
+    }
+
+    /// Removes one entry, if it still is what was seen; gives where it is kept.
+    fn delete(&mut self, delta: &Delta) -> Result<Option<String>, Stop> {
+        let here = delta.action == Action::DeleteHere;
+        let entry = if here { &delta.here } else { &delta.there };
+        let Some(entry) = entry else { return Err(Stop::Changed("it went away")) };
+        if here && self.is_open(entry) {
+            return Err(Stop::Open);
+        }
+        let leave = self.leave(delta, entry, here, false);
+        self.remove(&delta.path, here, entry, &leave)
+    }
+
+    pub(crate) fn remove(
+        &mut self,
+        path: &str,
+        here: bool,
+        entry: &Entry,
+        leave: &Leave,
+    ) -> Result<Option<String>, Stop> {
+        let (tree, area) = (self.run.sides.of(here), self.run.area);
+        check(tree, path, Some(entry))?;
+        if entry.kind == Kind::Dir {
+            let holds = |(side, keeper): &(bool, String)| {
+                *side == here && crate::scan::lies_at(keeper, path)
+            };
+            if self.found.keepers.iter().any(holds) {
+                return Err(Stop::Changed("it holds something that is left alone"));
+            }
+            return tree.remove_folder(path).map(|()| None).map_err(|error| match error.kind() {
+                std::io::ErrorKind::DirectoryNotEmpty => Stop::Changed("it is not empty"),
+                _ => Stop::Io("remove", error),
+            });
+        }
+        if let Some(place) = leave.keep.as_ref().filter(|_| here) {
+            let room = area.make_folders(parent(place), 0o700);
+            room.map_err(io("make room in the recycle area for"))?;
+            match tree.set_aside(path, area, place, entry) {
+                Ok(true) => return Ok(Some(place.clone())),
+                Ok(false) => return Err(Stop::Changed("it changed just now")),
+                Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {}
+                Err(error) => return Err(Stop::Io("remove", error)),
+            }
+        }
+        if let Some(proof) = leave.proof
+            && read(tree, path, entry.stamp)?.hash != proof
+        {
+            return Err(Stop::Hidden);
+        }
+        keep(tree, path, entry, leave, area)?;
+        sync_kept(area, leave.keep.iter().map(String::as_str))
+            .map_err(io("keep the old version of"))?;
+        let temp = self.temp();
+        match tree.take(path, &temp, entry) {
+            Ok(true) => Ok(leave.keep.clone()),
+            Ok(false) => Err(Stop::Changed("it changed just now")),
+            Err(error) => Err(Stop::Io("remove", error)),
+        }
+    }
+
+    /// Removes a folder, which is empty by now, and brings the file that came in its place.
+    pub(crate) fn replace_folder(&mut self, delta: &Delta) -> Result<(), SyncError> {
+        let here = delta.action == Action::CopyIn;
+        let folder = if here { &delta.here } else { &delta.there };
+        let Some(folder) = folder else { return Ok(()) };
+        if let Err(stop) = self.remove(&delta.path, here, folder, &Leave::default()) {
+            self.run.note(&delta.path, did(delta.action), stop.verdict(&delta.path));
+            return Ok(());
+        }
+        let mut freed = delta.clone();
+        *(if here { &mut freed.here } else { &mut freed.there }) = None;
+        let mut jobs = Vec::new();
+        self.job(&freed, !here, false, &mut jobs)?;
+        self.batch(jobs)
+    }
+}

@@ -1,0 +1,305 @@
+//! Finds what was renamed or moved, and lets the other side follow, instead of copying and deleting.
+//!
+//! A folder is recognised by its number on its side's disk. If the number was given to another
+//! folder meanwhile, following is still no harm: what is inside is compared afterwards, and comes
+//! to the same in the end. A file is recognised by number, size and time, and is read to be sure.
+//! Where both sides renamed one thing, the name on the share stays: others see that one.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+
+use crate::commit::{parent, sync_folders};
+use crate::engine::SyncError;
+use crate::fs::{Look, Tree};
+use crate::item::{Base, Content, Entry, Kind};
+use crate::journal::Record;
+use crate::look::{Stop, read};
+use crate::reconcile::Action;
+use crate::report::{Did, Verdict};
+use crate::run::Run;
+use crate::walk::{Delta, Task, Walk};
+
+/// What one side is to follow.
+#[derive(Clone, Debug)]
+struct Rename {
+    /// Where both had it.
+    base: String,
+    /// Where the side that follows has it.
+    from: String,
+    /// Where it is to be.
+    to: String,
+    /// Whether this computer follows; else the share.
+    here: bool,
+}
+
+/// Whether a path is free on a side, or taken by nothing but the entry that is to get it (on a side
+/// that ignores case).
+fn is_free(tree: &Tree<'_>, rename: &Rename) -> io::Result<bool> {
+    Ok(match tree.look(&rename.to)? {
+        None => true,
+        Some(_) => rename.from.to_lowercase() == rename.to.to_lowercase(),
+    })
+}
+
+fn folder_number(look: Option<Look>) -> Option<u64> {
+    match look {
+        Some(Look::Entry(entry)) if entry.kind == Kind::Dir => Some(entry.stamp.inode),
+        _ => None,
+    }
+}
+
+impl Run<'_, '_> {
+    fn may_follow(&self, here: bool) -> bool {
+        if here { self.options.sync_in } else { self.options.sync_out }
+    }
+
+    /// Carries out one rename; gives whether it was done.
+    fn follow(&mut self, rename: &Rename) -> Result<bool, SyncError> {
+        let tree = self.sides.of(rename.here);
+        let go = || -> io::Result<bool> {
+            if !is_free(tree, rename)? {
+                return Ok(false);
+            }
+            let above = parent(&rename.to);
+            if !above.is_empty() && tree.look(above)?.is_none() {
+                tree.make_folders(above, 0o700)?;
+            }
+            tree.rename(&rename.from, &rename.to)?;
+            let folders = BTreeSet::from([parent(&rename.from), above]);
+            let made = above.match_indices('/').map(|(at, _)| &above[..at]).chain([""]);
+            sync_folders(tree, &folders.into_iter().chain(made).collect())?;
+            Ok(true)
+        };
+        match go() {
+            Ok(true) => {
+                let moved = Record::Moved(rename.base.clone(), rename.to.clone());
+                self.write(&mut vec![moved])?;
+                self.note(&rename.to, Did::Rename, Verdict::Done);
+                Ok(true)
+            }
+            // It is copied and deleted then, or fails there with its reason.
+            Ok(false) | Err(_) => Ok(false),
+        }
+    }
+
+    /// Lets folders follow. Gives the new folders that were no renames; the walk goes on in those
+    /// that were.
+    pub(crate) fn follow_folders(
+        &mut self,
+        walk: &mut Walk<'_, '_>,
+        new: Vec<Task>,
+    ) -> Result<Vec<Task>, SyncError> {
+        let mut rest = Vec::new();
+        let mut done: HashSet<String> = HashSet::new();
+        let numbers = self.numbers_of_new(&new)?;
+        for task in &new {
+            if done.contains(&task.path) || self.is_cancelled() {
+                continue;
+            }
+            match self.follow_folder(walk, task, &new, &numbers)? {
+                Some(paths) => done.extend(paths),
+                None => rest.push(task.clone()),
+            }
+        }
+        rest.retain(|task| !done.contains(&task.path));
+        Ok(rest)
+    }
+
+    /// For each new folder the numbers in the journal of folders that had its number on the disk.
+    fn numbers_of_new(
+        &mut self,
+        new: &[Task],
+    ) -> Result<HashMap<String, Vec<(String, i64)>>, SyncError> {
+        let mut numbers = HashMap::new();
+        for task in new {
+            let inode = task.here.or(task.there).filter(|inode| *inode != 0);
+            if let Some(inode) = inode {
+                let known = self.journal.folders_with(task.here.is_some(), inode)?;
+                if !known.is_empty() {
+                    numbers.insert(task.path.clone(), known);
+                }
+            }
+        }
+        Ok(numbers)
+    }
+
+    fn follow_folder(
+        &mut self,
+        walk: &mut Walk<'_, '_>,
+        task: &Task,
+        new: &[Task],
+        numbers: &HashMap<String, Vec<(String, i64)>>,
+    ) -> Result<Option<Vec<String>>, SyncError> {
+        let local = task.here.is_some();
+        let Some(known) = numbers.get(&task.path) else { return Ok(None) };
+        for (base, folder) in known {
+            let own = self.sides.of(local).look(base).map(folder_number);
+            let other = self.sides.of(!local).look(base).map(folder_number);
+            let (Ok(own), Ok(other)) = (own, other) else { continue };
+            if own.is_some() && own == task.here.or(task.there) {
+                continue; // it is where it was; this is another one with its number
+            }
+            let rename = match other {
+                Some(_) => Rename {
+                    base: base.clone(),
+                    from: base.clone(),
+                    to: task.path.clone(),
+                    here: !local,
+                },
+                // Both renamed it: this computer takes over the name on the share.
+                None => {
+                    let twin = new.iter().find(|twin| {
+                        twin.here.is_some() != local
+                            && numbers.get(&twin.path).is_some_and(|known| {
+                                known.iter().any(|(_, number)| number == folder)
+                            })
+                    });
+                    let Some(twin) = twin else { continue };
+                    let (from, to) =
+                        if local { (&task.path, &twin.path) } else { (&twin.path, &task.path) };
+                    Rename { base: base.clone(), from: from.clone(), to: to.clone(), here: true }
+                }
+            };
+            if !self.may_follow(rename.here) || !self.follow(&rename)? {
+                continue;
+            }
+            let look = |tree: &Tree<'_>| tree.look(&rename.to).ok().and_then(folder_number);
+            let (here, there) = (look(self.sides.local), look(self.sides.remote));
+            let gone = [rename.base.as_str(), &rename.from, &rename.to, &task.path];
+            walk.drop_deltas(&gone.into_iter().collect());
+            walk.drop_gone(&rename.base);
+            let path = rename.to.clone();
+            walk.enter(vec![Task { path, folder: Some(*folder), here, there }]);
+            return Ok(Some(vec![rename.from, rename.to, task.path.clone()]));
+        }
+        Ok(None)
+    }
+
+    /// Lets files follow; what is to be done about them besides comes in place of the copy and the
+    /// delete.
+    pub(crate) fn follow_files(&mut self, deltas: &mut Vec<Delta>) -> Result<(), SyncError> {
+        let mut lost: HashMap<(bool, u64), usize> = HashMap::new();
+        for (at, delta) in deltas.iter().enumerate() {
+            let Some(base) = delta.base.as_ref().filter(|base| is_file(base)) else { continue };
+            if delta.here.is_none() && base.here.inode != 0 && !base.sparse {
+                lost.insert((true, base.here.inode), at);
+            }
+            if delta.there.is_none() && base.there.inode != 0 {
+                lost.insert((false, base.there.inode), at);
+            }
+        }
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let mut dropped = HashSet::new();
+        let mut records = Vec::new();
+        for at in 0..deltas.len() {
+            if self.is_cancelled() {
+                break;
+            }
+            let Some((local, inode)) = created(&deltas[at]) else { continue };
+            let Some(from) = lost.get(&(local, inode)).copied() else { continue };
+            if dropped.contains(&from) || dropped.contains(&at) {
+                continue;
+            }
+            let twin = twin_of(deltas, from, local);
+            if let Some(done) = self.follow_file(deltas, at, from, twin, local)? {
+                records.extend(done);
+                dropped.extend([at, from]);
+                dropped.extend(twin);
+            }
+        }
+        let mut at = 0;
+        deltas.retain(|_| {
+            at += 1;
+            !dropped.contains(&(at - 1))
+        });
+        self.write(&mut records)
+    }
+
+    /// `at` is what one side created, `from` what it lost, and `twin` what the other side created
+    /// of the same file.
+    fn follow_file(
+        &mut self,
+        deltas: &[Delta],
+        at: usize,
+        from: usize,
+        twin: Option<usize>,
+        local: bool,
+    ) -> Result<Option<Vec<Record>>, SyncError> {
+        let (new, old) = (&deltas[at], &deltas[from]);
+        let Some(base) = &old.base else { return Ok(None) };
+        let created = if local { &new.here } else { &new.there };
+        let Some(created) = created else { return Ok(None) };
+        if !self.is_content(local, &new.path, created, base) {
+            return Ok(None);
+        }
+        let rename = match (twin, old.action) {
+            (Some(twin), Action::Forget) => {
+                let twin = &deltas[twin];
+                let (mine, theirs) = if local { (new, twin) } else { (twin, new) };
+                let (from, to) = (mine.path.clone(), theirs.path.clone());
+                Rename { base: old.path.clone(), from, to, here: true }
+            }
+            (None, Action::DeleteHere | Action::DeleteThere) => Rename {
+                base: old.path.clone(),
+                from: old.path.clone(),
+                to: new.path.clone(),
+                here: !local,
+            },
+            _ => return Ok(None),
+        };
+        if !self.may_follow(rename.here) || !self.follow(&rename)? {
+            return Ok(None);
+        }
+        let look = |tree: &Tree<'_>| match tree.look(&rename.to) {
+            Ok(Some(Look::Entry(entry))) if entry.kind == Kind::File => Some(entry.stamp),
+            _ => None,
+        };
+        let (Some(here), Some(there)) = (look(self.sides.local), look(self.sides.remote)) else {
+            return Ok(Some(Vec::new())); // somebody was quicker; the next run looks again
+        };
+        let same =
+            |stamp: crate::item::Stamp, known: crate::item::Stamp| stamp.agrees_but_for_name(known);
+        let is_base = same(here, base.here) && same(there, base.there);
+        let recorded_ns = if is_base { self.now_ns } else { i64::MIN };
+        let base = Base { here, there, recorded_ns, ..base.clone() };
+        Ok(Some(vec![Record::Item(rename.to, base)]))
+    }
+
+    /// Whether a file has the content that both agreed on, read to be sure.
+    fn is_content(&self, local: bool, path: &str, entry: &Entry, base: &Base) -> bool {
+        let summed: Result<_, Stop> = read(self.sides.of(local), path, entry.stamp);
+        summed.is_ok_and(|summed| base.content == Content::File(summed.hash))
+    }
+}
+
+fn is_file(base: &Base) -> bool {
+    matches!(base.content, Content::File(_))
+}
+
+/// The side and number of a file that only one side has, and that the journal does not know.
+fn created(delta: &Delta) -> Option<(bool, u64)> {
+    if delta.base.is_some() {
+        return None;
+    }
+    match (&delta.here, &delta.there) {
+        (Some(here), None) if here.kind == Kind::File => Some((true, here.stamp.inode)),
+        (None, Some(there)) if there.kind == Kind::File => Some((false, there.stamp.inode)),
+        _ => None,
+    }
+}
+
+/// What the other side created of a file that both lost.
+fn twin_of(deltas: &[Delta], from: usize, local: bool) -> Option<usize> {
+    let base = deltas[from].base.as_ref().filter(|_| deltas[from].action == Action::Forget)?;
+    let (inode, known) = match local {
+        true => (base.there.inode, base.there),
+        false => (base.here.inode, base.here),
+    };
+    deltas.iter().position(|delta| {
+        let entry = if local { &delta.there } else { &delta.here };
+        created(delta) == Some((!local, inode))
+            && entry.as_ref().is_some_and(|entry| entry.stamp.agrees_but_for_name(known))
+    })
+}

@@ -1,0 +1,205 @@
+//! Brings one item to the other side under a name of our own, beside its place.
+
+use std::io;
+
+use crate::content::{Blocks, Control, LARGE_BYTES, copy, patch};
+use crate::fs::{Look, Reader, Tree, Writer};
+use crate::item::{Content, Entry, Hash, Kind, Stamp};
+use crate::look::{Stop, io, read};
+use crate::throttle::Throttle;
+use crate::walk::{Both, Delta};
+
+/// What is asked of a version before it may go.
+#[derive(Clone, Debug, Default)]
+pub struct Leave {
+    /// It must still have this content, read once more.
+    pub proof: Option<Hash>,
+    /// It is kept under this path of the recycle area.
+    pub keep: Option<String>,
+}
+
+/// One item on its way.
+pub struct Job<'p> {
+    /// What is to be done.
+    pub delta: &'p Delta,
+    /// Whether it goes to the share.
+    pub out: bool,
+    /// What is asked of the target's present version.
+    pub leave: Leave,
+    /// Name of the unfinished file.
+    pub temp: String,
+    /// The blocks of the content that both sides agreed on, if it is large.
+    pub old_blocks: Option<Blocks>,
+}
+
+/// An item beside its place.
+#[derive(Debug)]
+pub struct Staged {
+    /// Its content.
+    pub content: Content,
+    /// Its stamp under the name of its own.
+    pub stamp: Stamp,
+    /// How many bytes travelled.
+    pub bytes: u64,
+    /// The hashes of its blocks, if it is large.
+    pub blocks: Option<Blocks>,
+}
+
+/// What jobs of one run share.
+#[derive(Clone, Copy)]
+pub struct Means<'a, 'g> {
+    /// Both sides.
+    pub sides: Both<'a, 'g>,
+    /// The rate.
+    pub throttle: &'a Throttle,
+    /// Cancelling and counting.
+    pub control: &'a Control,
+    /// Each file is made durable by itself; else the whole batch is flushed afterwards.
+    pub sync_each: bool,
+}
+
+impl Job<'_> {
+    /// The path.
+    pub fn path(&self) -> &str {
+        &self.delta.path
+    }
+
+    /// What is carried.
+    pub fn source(&self) -> Option<&Entry> {
+        if self.out { self.delta.here.as_ref() } else { self.delta.there.as_ref() }
+    }
+
+    /// What it replaces.
+    pub fn target(&self) -> Option<&Entry> {
+        if self.out { self.delta.there.as_ref() } else { self.delta.here.as_ref() }
+    }
+
+    /// Where it goes.
+    pub fn to<'a, 'g>(&self, sides: &Both<'a, 'g>) -> &'a Tree<'g> {
+        sides.of(!self.out)
+    }
+
+    fn from<'a, 'g>(&self, sides: &Both<'a, 'g>) -> &'a Tree<'g> {
+        sides.of(self.out)
+    }
+
+    /// Stages a file or link; what could not be staged is removed again.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    pub fn stage(&self, means: &Means<'_, '_>) -> Result<Staged, Stop> {
+        let Some(source) = self.source() else { return Err(Stop::Changed("it went away")) };
+        self.prove(means)?;
+        let staged = match source.kind {
+            Kind::Link => self.link(means, source),
+            _ => self.file(means, source),
+        };
+        staged.inspect_err(|_| self.unstage(&means.sides))
+    }
+
+    /// Removes what was staged.
+    pub fn unstage(&self, sides: &Both<'_, '_>) {
+        // What cannot be removed now is removed by the next run, which knows our names.
+        let _ = self.to(sides).unstage(self.path(), &self.temp);
+    }
+
+    /// Reads the target's version once more where its stamp proves nothing.
+    fn prove(&self, means: &Means<'_, '_>) -> Result<(), Stop> {
+        let (Some(proof), Some(target)) = (self.leave.proof, self.target()) else {
+            return Ok(());
+        };
+        match read(self.to(&means.sides), self.path(), target.stamp)?.hash == proof {
+            true => Ok(()),
+            false => Err(Stop::Hidden),
+        }
+    }
+
+    fn link(&self, means: &Means<'_, '_>, source: &Entry) -> Result<Staged, Stop> {
+        let text = source.link.clone().unwrap_or_default();
+        let to = self.to(&means.sides);
+        let stage = || to.stage_link(self.path(), &self.temp, &text);
+        let staged = self.with_parents(to, stage).map_err(io("write"))?;
+        let Some(Look::Entry(staged)) = staged else {
+            return Err(Stop::Changed("it went away as it was written"));
+        };
+        Ok(Staged { content: Content::Link(text), stamp: staged.stamp, bytes: 0, blocks: None })
+    }
+
+    /// A folder above it may be missing: one that this side deleted and the other needs still.
+    fn with_parents<T>(&self, to: &Tree<'_>, write: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match write() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = self.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+                to.make_folders(folder, 0o700)?;
+                write()
+            }
+            other => other,
+        }
+    }
+
+    fn file(&self, means: &Means<'_, '_>, source: &Entry) -> Result<Staged, Stop> {
+        let (from, to) = (self.from(&means.sides), self.to(&means.sides));
+        let reader = from.read(self.path()).map_err(io("read"))?;
+        if !reader.stamp().map_err(io("look at"))?.agrees(source.stamp) {
+            return Err(Stop::Changed("it changed since it was looked at"));
+        }
+        let stage = || to.stage(self.path(), &self.temp);
+        let mut writer = self.with_parents(to, stage).map_err(io("write"))?;
+        let size = source.stamp.size;
+        let (summed, bytes) = match self.patch(means, &*reader, &mut *writer, size)? {
+            Some(patched) => patched,
+            None => {
+                let copied = copy(&*reader, &mut *writer, size, means.control, means.throttle);
+                let copied = copied.map_err(io("copy"))?;
+                let bytes = copied.bytes;
+                (copied, bytes)
+            }
+        };
+        let after = reader.stamp().map_err(io("look at"))?;
+        if !after.agrees(source.stamp) || summed.bytes != size {
+            return Err(Stop::Changed("it changed while it was read"));
+        }
+        writer.dress(source.mode & 0o777, Some(source.stamp.mtime_ns)).map_err(io("finish"))?;
+        if means.sync_each {
+            writer.sync().map_err(io("finish"))?;
+        }
+        let stamp = writer.stamp().map_err(io("look at"))?;
+        let content = Content::File(summed.hash);
+        Ok(Staged { content, stamp, bytes, blocks: summed.blocks })
+    }
+
+    /// Patches a copy of the target's version, where that is possible and pays.
+    fn patch(
+        &self,
+        means: &Means<'_, '_>,
+        reader: &dyn Reader,
+        writer: &mut dyn Writer,
+        size: u64,
+    ) -> Result<Option<(crate::content::Summed, u64)>, Stop> {
+        let (Some(blocks), Some(target)) = (&self.old_blocks, self.target()) else {
+            return Ok(None);
+        };
+        if size < LARGE_BYTES || target.stamp.size != size {
+            return Ok(None);
+        }
+        let old = self.to(&means.sides).read(self.path()).map_err(io("read"))?;
+        let is_old = |stamp: Stamp| stamp.agrees(target.stamp);
+        if !is_old(old.stamp().map_err(io("look at"))?) {
+            return Err(Stop::Changed("the other side changed meanwhile"));
+        }
+        let crew = means.sides.local.crew();
+        let how = (means.control, means.throttle, crew);
+        let patched = patch(reader, (&*old, blocks), writer, size, how);
+        match patched {
+            Ok(patched) if is_old(old.stamp().map_err(io("look at"))?) => Ok(Some(patched)),
+            Ok(_) => Err(Stop::Changed("the other side changed meanwhile")),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+            Err(error) => Err(Stop::Io("copy", error)),
+        }
+    }
+}
+
+/// Another name in the folder of a path.
+pub fn beside(path: &str, name: &str) -> String {
+    path.rsplit_once('/').map_or(name.to_owned(), |(folder, _)| format!("{folder}/{name}"))
+}
