@@ -250,3 +250,58 @@ pub fn patch(
     }
     Ok((new, travelled))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::item::Stamp;
+
+    struct Bytes(Vec<u8>);
+
+    impl Reader for Bytes {
+        fn stamp(&self) -> io::Result<Stamp> {
+            Ok(Stamp::default())
+        }
+
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let rest = self.0.get(offset as usize..).unwrap_or_default();
+            let length = rest.len().min(buffer.len()).min(100_000); // short reads
+            buffer[..length].copy_from_slice(&rest[..length]);
+            Ok(length)
+        }
+
+        fn as_any(&self) -> &dyn std::any::Any {
+            self
+        }
+    }
+
+    #[test]
+    fn a_hash_put_together_from_blocks_is_that_of_the_whole() {
+        let large = LARGE_BYTES as usize;
+        let sizes = [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, large - 1];
+        let more = [large, large + 1, large + BLOCK_BYTES, large + 37 * BLOCK_BYTES + 12_345];
+        for size in sizes.into_iter().chain(more) {
+            let bytes: Vec<u8> = (0..size).map(|at| (at / 997) as u8).collect();
+            let expected = *blake3::hash(&bytes).as_bytes();
+            let file = Bytes(bytes);
+            for crew in [Crew::Alone, Crew::All] {
+                let found = sum(&file, size as u64, &Control::default(), crew).unwrap();
+                assert_eq!((found.hash, found.bytes), (expected, size as u64), "{size}");
+                let blocks = found.blocks.map(|blocks| blocks.to_bytes().len());
+                let kept = (size >= large).then_some(size.div_ceil(BLOCK_BYTES) * 32);
+                assert_eq!(blocks, kept, "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_another_length_than_expected_shows_it() {
+        let file = Bytes(vec![1; LARGE_BYTES as usize]);
+        for expected in [0, 10, LARGE_BYTES - 1] {
+            let found = sum(&file, expected, &Control::default(), Crew::Alone).unwrap();
+            assert_ne!(found.bytes, expected);
+        }
+        sum(&file, LARGE_BYTES + 1, &Control::default(), Crew::All).unwrap_err();
+    }
+}

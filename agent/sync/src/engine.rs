@@ -1,7 +1,7 @@
 //! One run: open, prove, walk, follow renames, plan, apply, record.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -213,14 +213,6 @@ impl World<'_> {
         Ok(ran.report)
     }
 
-    fn unavailable(&self, side: Side, source: std::io::Error) -> SyncError {
-        let path = self.paths.map(|pair| match side {
-            Side::Local => pair.local.clone(),
-            Side::Remote => pair.remote.clone(),
-        });
-        SyncError::RootUnavailable { side, path: path.unwrap_or_default(), source }
-    }
-
     fn pass(
         &self,
         journal: &mut Journal,
@@ -288,13 +280,22 @@ impl World<'_> {
     }
 
     fn start(&self, walk: &mut Walk<'_, '_>) -> Result<(), SyncError> {
-        walk.start().map_err(|stop| match stop {
-            Stop::Root { local, source } => {
-                let side = if local { Side::Local } else { Side::Remote };
-                self.unavailable(side, source)
-            }
-            Stop::Journal(error) => error.into(),
-        })
+        let none = PathBuf::new();
+        let (local, remote) = self.paths.map_or((&none, &none), |pair| (&pair.local, &pair.remote));
+        walk.start().map_err(|stop| cannot_start(stop, local, remote))
+    }
+}
+
+/// A walk that could not begin, as an error.
+pub(crate) fn cannot_start(stop: Stop, local: &Path, remote: &Path) -> SyncError {
+    match stop {
+        Stop::Root { local: true, source } => {
+            SyncError::RootUnavailable { side: Side::Local, path: local.to_owned(), source }
+        }
+        Stop::Root { local: false, source } => {
+            SyncError::RootUnavailable { side: Side::Remote, path: remote.to_owned(), source }
+        }
+        Stop::Journal(error) => error.into(),
     }
 }
 
@@ -354,7 +355,11 @@ impl Applier<'_, '_, '_> {
     }
 }
 
-fn filter(journal: &Journal, options: &Options, temp_id: &str) -> Result<Filter, SyncError> {
+pub(crate) fn filter(
+    journal: &Journal,
+    options: &Options,
+    temp_id: &str,
+) -> Result<Filter, SyncError> {
     let mut filter = Filter::new(&options.exclude, &options.screens, temp_id)?;
     if options.skip_suspended {
         filter.suspended = journal.suspended()?.into_iter().collect();
@@ -364,7 +369,7 @@ fn filter(journal: &Journal, options: &Options, temp_id: &str) -> Result<Filter,
 }
 
 /// The id in the names of this pair's unfinished files; another computer's are left alone.
-fn temp_id(journal: &Journal, chance: u64) -> Result<String, JournalError> {
+pub(crate) fn temp_id(journal: &Journal, chance: u64) -> Result<String, JournalError> {
     if let Some(id) = journal.meta("temp-id")? {
         return Ok(id);
     }

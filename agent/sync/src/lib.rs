@@ -43,11 +43,13 @@ mod batch;
 mod delete;
 mod pending;
 mod engine;
+mod ls;
 
 pub use content::Control;
 pub use engine::{Moment, Side, Sides, SyncError, settle, sync, sync_volumes, sync_with};
 pub use item::{Content, Entry, Hash, Kind, Stamp};
 pub use journal::{Journal, JournalError};
+pub use ls::{Evicted, Item, Limits, evict, evict_volumes, ls, ls_volumes};
 pub use pending::pending;
 pub use reconcile::{Action, Clash, reconcile};
 pub use report::{

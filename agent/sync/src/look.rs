@@ -171,6 +171,20 @@ pub fn is_changed(local: &Tree<'_>, path: &str, entry: &Entry, base: &Base) -> b
     }
 }
 
+/// Whether an entry on the share is what both sides agreed on; what cannot be read is not.
+pub fn is_same_there(remote: &Tree<'_>, path: &str, entry: &Entry, base: &Base) -> bool {
+    if is_proven_same(entry, base, base.there) {
+        return true;
+    }
+    match (&entry.kind, &base.content) {
+        (Kind::Link, Content::Link(text)) => entry.link.as_ref() == Some(text),
+        (Kind::File, Content::File(known)) if entry.stamp.size == base.there.size => {
+            read(remote, path, entry.stamp).is_ok_and(|read| read.hash == *known)
+        }
+        _ => false,
+    }
+}
+
 type Contents = (Option<Content>, Option<Content>);
 
 fn contents(

@@ -76,6 +76,11 @@ pub trait Volume: Send + Sync {
     /// `Unsupported` where [`Traits::flushes_whole`] is false; else as `syncfs`.
     fn flush(&self) -> io::Result<()>;
 
+    /// How many bytes are free on it, as far as that can be told.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Which of its files applications have open now.
     fn in_use(&self) -> InUse {
         InUse::default()

@@ -102,6 +102,11 @@ impl Volume for OsVolume {
         Ok(rustix::fs::syncfs(&self.root)?)
     }
 
+    fn free_bytes(&self) -> Option<u64> {
+        let stat = rustix::fs::fstatvfs(&self.root).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     fn in_use(&self) -> InUse {
         rustix::fs::fstat(&self.root).map(|stat| InUse::of_device(stat.st_dev)).unwrap_or_default()
     }

@@ -92,6 +92,11 @@ impl<'g> Tree<'g> {
         self.volume.traits()
     }
 
+    /// How many bytes are free on its disk, as far as that can be told.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.volume.free_bytes()
+    }
+
     /// Which of its files applications have open now.
     pub fn in_use(&self) -> InUse {
         self.volume.in_use()
