@@ -11,7 +11,7 @@ use crate::journal::Record;
 use crate::look::{Stop, is_racy};
 use crate::plan::{Hold, brake, is_allowed};
 use crate::reconcile::Action;
-use crate::report::{Did, Verdict};
+use crate::report::{Did, FailureKind, Verdict};
 use crate::run::Run;
 use crate::stage::{Job, Leave};
 use crate::throttle::Throttle;
@@ -187,7 +187,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
     fn adopt(&mut self, delta: &Delta) {
         let (Some(here), Some(there)) = (&delta.here, &delta.there) else { return };
         if let Some(content) = &delta.content {
-            self.record(&delta.path, content.clone(), here.stamp, there.stamp);
+            self.record(&delta.path, (**content).clone(), here.stamp, there.stamp);
         }
     }
 
@@ -245,6 +245,16 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             self.run.note(&delta.path, did(delta.action), Verdict::Busy);
             return Ok(());
         }
+        if target.is_none() && self.has_twin(delta, out) {
+            let message = format!(
+                "cannot write {}: a name that differs from it only in case stands there; rename \
+                 one of them",
+                delta.path
+            );
+            let verdict = Verdict::Failed { kind: FailureKind::Name, message };
+            self.run.note(&delta.path, did(delta.action), verdict);
+            return Ok(());
+        }
         let source = if out { &delta.here } else { &delta.there };
         if out
             && self.run.options.background
@@ -267,6 +277,12 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
         Ok(())
     }
 
+    /// Whether a side that ignores case has something under a name that was not in its listing.
+    fn has_twin(&self, delta: &Delta, out: bool) -> bool {
+        self.run.ignores_case[usize::from(out)]
+            && matches!(self.run.sides.of(!out).look(&delta.path), Ok(Some(_)))
+    }
+
     /// Whether replacing or removing a file here would pull it from under an application.
     pub(crate) fn is_open(&mut self, entry: &Entry) -> bool {
         let background = self.run.options.background;
@@ -283,7 +299,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
     /// file.
     pub(crate) fn doubt(&mut self, delta: &Delta, stop: &Stop) {
         if let (Stop::Hidden, Some(base)) = (stop, &delta.base) {
-            let doubted = Base { recorded_ns: i64::MIN, ..base.clone() };
+            let doubted = Base { recorded_ns: i64::MIN, ..(**base).clone() };
             self.records.push(Record::Item(delta.path.clone(), doubted));
         }
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::apply::Applier;
-use crate::commit::{FLUSH_MIN, Placed, commit, parent, sync_folders};
+use crate::commit::{FLUSH_MIN, Placed, commit, parent, prepare, sync_folders};
 use crate::engine::SyncError;
-use crate::item::{Content, Kind};
-use crate::journal::Record;
+use crate::item::{Base, Content, Kind, Stamp};
+use crate::journal::{Intent, Record};
 use crate::look::{Stop, io};
 use crate::report::{Did, Verdict};
 use crate::stage::{Job, Means, Staged};
@@ -24,6 +24,9 @@ impl Applier<'_, '_, '_> {
         let whole = jobs.len() >= FLUSH_MIN && flushes(true) && flushes(false);
         let is_folder = |job: &Job<'_>| job.source().is_some_and(|s| s.kind == Kind::Dir);
         let folders: Vec<&Job<'_>> = jobs.iter().filter(|job| is_folder(job)).collect();
+        let intents = folders.iter().map(|job| self.intent(job, Content::Dir, Stamp::default()));
+        let mut intents: Vec<Record> = intents.collect();
+        self.run.write(&mut intents)?;
         let made: Vec<_> = folders.into_iter().map(|job| self.make_folder(job)).collect();
         let mut made = made.into_iter();
         let means =
@@ -41,16 +44,33 @@ impl Applier<'_, '_, '_> {
             }
         }
         let folders = self.finish_folders(folders);
-        let placed = commit(&files, results, !whole, &sides, self.run.area);
+        let results = prepare(&files, results, !whole, &sides, self.run.area);
+        let ready = files.iter().zip(&results);
+        let ready = ready.filter_map(|(job, staged)| Some((job, staged.as_ref().ok()?)));
+        let intents =
+            ready.map(|(job, staged)| self.intent(job, staged.content.clone(), staged.stamp));
+        let mut intents: Vec<Record> = intents.collect();
+        self.run.write(&mut intents)?;
+        let placed = commit(&files, results, &sides, self.run.area);
         let mut told = Vec::new();
         for (job, placed) in folders.iter().map(|(j, p)| (j, p)).chain(files.iter().zip(&placed)) {
             told.push((job.path().to_owned(), job.out, self.placed(job, placed)));
         }
+        self.records.push(Record::NoIntents);
         self.flush()?;
         for (path, out, verdict) in told {
             self.run.note(&path, if out { Did::Upload } else { Did::Download }, verdict);
         }
         Ok(())
+    }
+
+    /// What both sides will agree on once a job is done.
+    fn intent(&self, job: &Job<'_>, content: Content, staged: Stamp) -> Record {
+        let source = job.source().map(|source| source.stamp).unwrap_or_default();
+        let (here, there) = if job.out { (source, staged) } else { (staged, source) };
+        let recorded_ns = self.run.now_ns;
+        let base = Base { content, here, there, recorded_ns, sparse: false };
+        Record::Intent(Intent { path: job.path().to_owned(), here: !job.out, was: None, base })
     }
 
     /// Makes the names of new folders durable, and looks at them.

@@ -2,7 +2,7 @@
 //! all are durable before the journal says so.
 //!
 //! ```text
-//! staged ─► flush ─► keep the old versions ─► flush ─► exchange ─► flush ─► look ─► journal
+//! staged ─► flush ─► keep the old versions ─► flush ─► intent ─► exchange ─► flush ─► look ─► row
 //! ```
 
 use std::collections::BTreeSet;
@@ -108,22 +108,33 @@ pub fn sync_kept<'p>(area: &Tree<'_>, places: impl Iterator<Item = &'p str>) -> 
     if folders.is_empty() { Ok(()) } else { sync_folders(area, &folders) }
 }
 
-type Results = Vec<Result<Staged, Stop>>;
+/// What became of staging.
+pub type Results = Vec<Result<Staged, Stop>>;
 
-/// Puts a batch in place; gives what became of each.
-pub fn commit(
+/// What is staged and kept: durable, and not in its place yet.
+pub fn prepare(
     jobs: &[Job<'_>],
     mut staged: Results,
     synced_each: bool,
     sides: &Both<'_, '_>,
     area: &Tree<'_>,
-) -> Vec<Result<Placed, Stop>> {
+) -> Results {
     sides.local.forget_folders();
     sides.remote.forget_folders();
     if !synced_each {
         flush_staged(jobs, &mut staged, sides);
     }
     keep_old(jobs, &mut staged, sides, area);
+    staged
+}
+
+/// Puts a batch in place; gives what became of each.
+pub fn commit(
+    jobs: &[Job<'_>],
+    staged: Results,
+    sides: &Both<'_, '_>,
+    area: &Tree<'_>,
+) -> Vec<Result<Placed, Stop>> {
     let crew = sides.local.crew();
     let place = |job: &Job<'_>, staged: Result<Staged, Stop>| {
         let staged = staged?;

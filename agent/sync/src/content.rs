@@ -271,6 +271,10 @@ mod tests {
             Ok(length)
         }
 
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
         fn as_any(&self) -> &dyn std::any::Any {
             self
         }

@@ -18,7 +18,7 @@ use crate::recycle::Shelf;
 use crate::report::{Did, Fill, Flow, ItemResult, Options, Pair, Report, Resolve, Verdict};
 use crate::roots::{fresh_id, prove_both};
 use crate::run::Run;
-use crate::scan::{Filter, PatternError, lies_at};
+use crate::scan::{Filter, MARKER, PatternError, lies_at};
 use crate::walk::{Both, Delta, Found, Stop, Walk};
 
 /// One of the two sides.
@@ -75,6 +75,12 @@ pub enum SyncError {
         local: PathBuf,
         /// The root on the share.
         remote: PathBuf,
+    },
+    /// What stands here could not be made durable, so nothing was recorded of it.
+    #[error("the files on this computer cannot be made durable")]
+    NotDurable {
+        /// Why.
+        source: std::io::Error,
     },
     /// The journal failed.
     #[error(transparent)]
@@ -234,7 +240,9 @@ impl World<'_> {
             Fill::Pinned => pins.covers(path),
             Fill::All => true,
         };
+        let folds = [ignores_case(&local), ignores_case(&remote)];
         let mut walk = Walk::new(sides, &filter, &fill, journal.readers());
+        walk.ignores_case = folds;
         self.start(&mut walk)?;
         let emptied = emptied(&walk.found, marks.marked(), journal)?;
         if let Some(side) = emptied.filter(|_| !options.adopt_root && !options.release_deletes) {
@@ -243,10 +251,6 @@ impl World<'_> {
         let forget = marks.replaced || (options.adopt_root && emptied.is_some());
         let ids = (temp_id.as_str(), moment.chance.wrapping_add(number));
         marks.enrol(&sides, journal, options, ids, forget)?;
-        if forget {
-            walk = Walk::new(sides, &filter, &fill, journal.readers());
-            self.start(&mut walk)?;
-        }
         let now_ns = moment.unix_ns();
         let shelf = Shelf::new(now_ns, &fresh_id(ids.1, "shelf")[..8]);
         let mut run = Run {
@@ -258,10 +262,16 @@ impl World<'_> {
             gate: self.gate,
             temp_id: &temp_id,
             shelf,
+            ignores_case: folds,
             progress,
             control: self.control,
             report: Report::default(),
         };
+        if run.verify_intents()? || forget {
+            walk = Walk::new(sides, &filter, &fill, run.journal.readers());
+            walk.ignores_case = folds;
+            self.start(&mut walk)?;
+        }
         let (found, mut deltas) = run.explore(walk)?;
         if let Some((paths, _)) = only {
             deltas.retain(|delta| paths.iter().any(|path| lies_at(&delta.path, path)));
@@ -366,6 +376,12 @@ pub(crate) fn filter(
     }
     filter.only.clone_from(&options.only);
     Ok(filter)
+}
+
+/// Whether a side finds its mark also in capitals. One without a mark is taken to tell them apart;
+/// it refuses a name that is taken, all the same.
+fn ignores_case(tree: &Tree<'_>) -> bool {
+    matches!(tree.look(&MARKER.to_uppercase()), Ok(Some(_)))
 }
 
 /// The id in the names of this pair's unfinished files; another computer's are left alone.

@@ -37,6 +37,7 @@ mod commit;
 mod run;
 pub mod pins;
 mod conflict;
+mod intents;
 mod renames;
 mod apply;
 mod batch;

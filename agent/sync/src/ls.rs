@@ -167,8 +167,8 @@ impl Teller<'_, '_> {
             return;
         };
         let bytes = local.as_ref().or(remote.as_ref()).map_or(0, |entry| entry.stamp.size);
-        let here = self.here(path, local.as_ref(), base.as_ref());
-        let there = self.there(path, remote.as_ref(), base.as_ref());
+        let here = self.here(path, local.as_ref(), base.as_deref());
+        let there = self.there(path, remote.as_ref(), base.as_deref());
         let known = base.as_ref().map(|base| shape(base.content.kind()));
         let state = classify(known, here, there);
         let sparse = matches!(here, Here::Sparse(_));

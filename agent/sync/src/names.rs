@@ -357,3 +357,47 @@ fn likeness(a: &str, b: &str) -> Likeness {
         Likeness::CaseAndAccents
     }
 }
+
+/// Which names of one folder have to be left alone because a side ignores case: all but one of
+/// those that the other side tells apart, and those that are new while the other side has the same
+/// name in another case. A mere change of case of what both sides agreed on (`known`) is none.
+///
+/// `sides` are the names here and there; `ignores` says which of them ignores case.
+pub fn twins(
+    sides: &[Vec<String>; 2],
+    known: &BTreeSet<String>,
+    ignores: [bool; 2],
+) -> BTreeSet<String> {
+    let rules = Rules { ignores_case: true, ..Rules::POSIX };
+    let mut groups: BTreeMap<String, [BTreeSet<&str>; 2]> = BTreeMap::new();
+    for (side, names) in sides.iter().enumerate() {
+        for name in names {
+            groups.entry(fold(name, &rules)).or_default()[side].insert(name);
+        }
+    }
+    let mut hidden = BTreeSet::new();
+    for group in groups.values() {
+        for side in [0, 1] {
+            let (own, other) = (&group[side], &group[1 - side]);
+            if !ignores[1 - side] {
+                continue;
+            }
+            let is_new = |name: &&str| !known.contains(*name);
+            if own.len() > 1 {
+                // The one that the other side shows stays; else the first.
+                let kept = own
+                    .intersection(other)
+                    .next()
+                    .or_else(|| if other.is_empty() { own.first() } else { None });
+                hidden.extend(own.iter().filter(|name| Some(*name) != kept).map(|n| n.to_string()));
+            } else if own.is_disjoint(other)
+                && !other.is_empty()
+                && own.iter().all(is_new)
+                && other.iter().all(is_new)
+            {
+                hidden.extend(own.iter().map(|name| name.to_string()));
+            }
+        }
+    }
+    hidden
+}

@@ -1,8 +1,8 @@
 //! Finds what was renamed or moved, and lets the other side follow, instead of copying and deleting.
 //!
-//! A folder is recognised by its number on its side's disk. If the number was given to another
-//! folder meanwhile, following is still no harm: what is inside is compared afterwards, and comes
-//! to the same in the end. A file is recognised by number, size and time, and is read to be sure.
+//! A folder is recognised by its number on its side's disk, if nothing stands in its old place. If
+//! the number was given to another folder meanwhile, following is still no harm: what is inside is
+//! compared afterwards, and comes to the same in the end. A file is recognised by number, size and time, and is read to be sure.
 //! Where both sides renamed one thing, the name on the share stays: others see that one.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -12,7 +12,7 @@ use crate::commit::{parent, sync_folders};
 use crate::engine::SyncError;
 use crate::fs::{Look, Tree};
 use crate::item::{Base, Content, Entry, Kind};
-use crate::journal::Record;
+use crate::journal::{Intent, Record};
 use crate::look::{Stop, read};
 use crate::reconcile::Action;
 use crate::report::{Did, Verdict};
@@ -35,10 +35,7 @@ struct Rename {
 /// Whether a path is free on a side, or taken by nothing but the entry that is to get it (on a side
 /// that ignores case).
 fn is_free(tree: &Tree<'_>, rename: &Rename) -> io::Result<bool> {
-    Ok(match tree.look(&rename.to)? {
-        None => true,
-        Some(_) => rename.from.to_lowercase() == rename.to.to_lowercase(),
-    })
+    Ok(tree.look(&rename.to)?.is_none() || tree.is_one(&rename.from, &rename.to)?)
 }
 
 fn folder_number(look: Option<Look>) -> Option<u64> {
@@ -64,22 +61,33 @@ impl Run<'_, '_> {
             if !above.is_empty() && tree.look(above)?.is_none() {
                 tree.make_folders(above, 0o700)?;
             }
+            Ok(true)
+        };
+        if !matches!(go(), Ok(true)) {
+            return Ok(false);
+        }
+        let known = match tree.look(&rename.from) {
+            Ok(Some(Look::Entry(entry))) => entry.stamp,
+            _ => return Ok(false),
+        };
+        let base = Base { here: known, there: known, ..Base::folder() };
+        let (path, was) = (rename.to.clone(), Some(rename.base.clone()));
+        self.write(&mut vec![Record::Intent(Intent { path, here: rename.here, was, base })])?;
+        let go = || -> io::Result<()> {
+            let above = parent(&rename.to);
             tree.rename(&rename.from, &rename.to)?;
             let folders = BTreeSet::from([parent(&rename.from), above]);
             let made = above.match_indices('/').map(|(at, _)| &above[..at]).chain([""]);
-            sync_folders(tree, &folders.into_iter().chain(made).collect())?;
-            Ok(true)
+            sync_folders(tree, &folders.into_iter().chain(made).collect())
         };
-        match go() {
-            Ok(true) => {
-                let moved = Record::Moved(rename.base.clone(), rename.to.clone());
-                self.write(&mut vec![moved])?;
-                self.note(&rename.to, Did::Rename, Verdict::Done);
-                Ok(true)
-            }
+        if go().is_err() {
             // It is copied and deleted then, or fails there with its reason.
-            Ok(false) | Err(_) => Ok(false),
+            return Ok(false);
         }
+        let moved = Record::Moved(rename.base.clone(), rename.to.clone());
+        self.write(&mut vec![moved, Record::NoIntents])?;
+        self.note(&rename.to, Did::Rename, Verdict::Done);
+        Ok(true)
     }
 
     /// Lets folders follow. Gives the new folders that were no renames; the walk goes on in those
@@ -136,8 +144,10 @@ impl Run<'_, '_> {
             let own = self.sides.of(local).look(base).map(folder_number);
             let other = self.sides.of(!local).look(base).map(folder_number);
             let (Ok(own), Ok(other)) = (own, other) else { continue };
-            if own.is_some() && own == task.here.or(task.there) {
-                continue; // it is where it was; this is another one with its number
+            // If something stands in the old place, rows below it may be about that.
+            let is_case = || self.sides.of(local).is_one(base, &task.path).unwrap_or(false);
+            if own.is_some() && !is_case() {
+                continue;
             }
             let rename = match other {
                 Some(_) => Rename {
@@ -180,7 +190,7 @@ impl Run<'_, '_> {
     pub(crate) fn follow_files(&mut self, deltas: &mut Vec<Delta>) -> Result<(), SyncError> {
         let mut lost: HashMap<(bool, u64), usize> = HashMap::new();
         for (at, delta) in deltas.iter().enumerate() {
-            let Some(base) = delta.base.as_ref().filter(|base| is_file(base)) else { continue };
+            let Some(base) = delta.base.as_deref().filter(|base| is_file(base)) else { continue };
             if delta.here.is_none() && base.here.inode != 0 && !base.sparse {
                 lost.insert((true, base.here.inode), at);
             }
@@ -263,7 +273,7 @@ impl Run<'_, '_> {
             |stamp: crate::item::Stamp, known: crate::item::Stamp| stamp.agrees_but_for_name(known);
         let is_base = same(here, base.here) && same(there, base.there);
         let recorded_ns = if is_base { self.now_ns } else { i64::MIN };
-        let base = Base { here, there, recorded_ns, ..base.clone() };
+        let base = Base { here, there, recorded_ns, ..(**base).clone() };
         Ok(Some(vec![Record::Item(rename.to, base)]))
     }
 

@@ -98,8 +98,12 @@ impl Marks {
                 None if may_make => make_marker(root, side, temp_id, chance)?,
                 found => found.clone(),
             };
-            if forget || journal.meta(key(side))?.is_none() {
-                marks.extend(mark.map(|mark| (key(side), mark)));
+            if let Some(mark) = mark
+                && (forget || journal.meta(key(side))?.is_none())
+            {
+                // Whoever made it: a mark that a power cut takes away must not be known here.
+                root.sync_folder("").map_err(|source| SyncError::Marker { side, source })?;
+                marks.push((key(side), mark));
             }
         }
         if forget {
@@ -132,7 +136,7 @@ fn make_marker(
             // What cannot be removed now is removed by the next run, which knows our names.
             let _ = root.unstage(MARKER, &temp);
         }
-        put.and_then(|()| root.sync_folder(""))
+        put
     };
     match write() {
         Ok(()) => Ok(Some(id)),

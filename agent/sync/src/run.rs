@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::content::Control;
 use crate::engine::SyncError;
 use crate::fs::{Gate, Op, Tree};
-use crate::journal::{Journal, JournalError, Record};
+use crate::journal::{Intent, Journal, JournalError, Record};
 use crate::recycle::Shelf;
 use crate::report::{Did, Flow, ItemResult, Options, Report, Verdict};
 use crate::walk::Both;
@@ -29,6 +29,8 @@ pub struct Run<'a, 'g> {
     pub temp_id: &'a str,
     /// Where old versions go.
     pub shelf: Shelf,
+    /// Whether this computer's side ignores case, and whether the share does.
+    pub ignores_case: [bool; 2],
     /// Who is told.
     pub progress: &'a mut dyn FnMut(&ItemResult) -> Flow,
     /// Cancelling and counting.
@@ -65,8 +67,43 @@ impl Run<'_, '_> {
             let path = PathBuf::from("journal");
             SyncError::Journal(JournalError::File { path, source })
         })?;
+        self.make_durable_here(records)?;
         self.journal.apply(records)?;
         records.clear();
+        Ok(())
+    }
+
+    /// Makes durable what the journal is about to say of this computer. People's programs seldom
+    /// do; if power failed, the journal would know a version that is gone, and its absence or its
+    /// older content would pass for a change.
+    fn make_durable_here(&self, records: &[Record]) -> Result<(), SyncError> {
+        let not_durable = |source| SyncError::NotDurable { source };
+        let tells = |record: &Record| {
+            matches!(
+                record,
+                Record::Item(..)
+                    | Record::Forget(_)
+                    | Record::Moved(..)
+                    | Record::Intent(Intent { here: false, .. })
+            )
+        };
+        if !records.iter().any(tells) {
+            return Ok(());
+        }
+        let local = self.sides.local;
+        if local.traits().flushes_whole {
+            return local.flush().map_err(not_durable);
+        }
+        for record in records {
+            let (Record::Item(path, _)
+            | Record::Forget(path)
+            | Record::Moved(_, path)
+            | Record::Intent(Intent { path, here: false, .. })) = record
+            else {
+                continue;
+            };
+            local.sync_entry(path).map_err(not_durable)?;
+        }
         Ok(())
     }
 }

@@ -2,12 +2,13 @@
 //! left out.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::fs::{Look, TEMP_PREFIX, Tree};
 use crate::item::{Entry, Kind};
+use crate::names::{Rules, judge};
 use crate::report::{Did, FailureKind, ItemResult, Verdict};
 
 /// The file that tells a root from any other directory at the same path.
@@ -132,7 +133,7 @@ pub fn read_folder(
     let found = tree.list(folder)?;
     listing.entries.reserve_exact(found.len());
     for (name, look) in found {
-        visit(&mut listing, filter, local, folder, &name, look);
+        visit(&mut listing, filter, local, folder, name, look);
     }
     Ok(listing)
 }
@@ -143,31 +144,34 @@ fn visit(
     filter: &Filter,
     local: bool,
     folder: &str,
-    name: &OsStr,
+    name: OsString,
     look: Look,
 ) {
-    let Some(text) = name.to_str() else {
-        let message = "its name is not UTF-8".to_owned();
-        let result = Verdict::Failed { kind: FailureKind::Name, message };
-        return listing.note(join(folder, &name.to_string_lossy()), result);
+    let text = match name.into_string() {
+        Ok(text) => text.into_boxed_str(),
+        Err(name) => {
+            let message = "its name is not UTF-8".to_owned();
+            let result = Verdict::Failed { kind: FailureKind::Name, message };
+            return listing.note(join(folder, &name.to_string_lossy()), result);
+        }
     };
     if text.starts_with(TEMP_PREFIX) {
-        if text.starts_with(&filter.temp_id) {
-            listing.stale.push(text.into());
+        if text.starts_with(&*filter.temp_id) {
+            listing.stale.push(text);
         } else if local {
             // On a share it is another computer's; here only a person can have made it.
             let reason = "its name is that of an unfinished file of Homeport".to_owned();
-            listing.hidden.push(text.into());
-            listing.note(join(folder, text), Verdict::Skipped { reason });
+            listing.note(join(folder, &text), Verdict::Skipped { reason });
+            listing.hidden.push(text);
         }
         return;
     }
-    if folder.is_empty() && text == MARKER {
+    if folder.is_empty() && *text == *MARKER {
         return;
     }
-    if filter.leaves_alone(folder, text) {
+    if filter.leaves_alone(folder, &text) {
         listing.keeper = true;
-        listing.hidden.push(text.into());
+        listing.hidden.push(text);
         return;
     }
     let result = match look {
@@ -176,16 +180,16 @@ fn visit(
             let message = "its target is not UTF-8".to_owned();
             Verdict::Failed { kind: FailureKind::Name, message }
         }
-        Look::Entry(entry) if entry.kind != Kind::Dir && filter.screens.is_match(text) => {
+        Look::Entry(entry) if entry.kind != Kind::Dir && filter.screens.is_match(&*text) => {
             Verdict::Screened
         }
         Look::Entry(entry) => {
-            listing.entries.push((text.into(), entry));
+            listing.entries.push((text, entry));
             return;
         }
     };
-    listing.hidden.push(text.into());
-    listing.note(join(folder, text), result);
+    listing.note(join(folder, &text), result);
+    listing.hidden.push(text);
 }
 
 /// An error on one item, as a verdict.
@@ -199,5 +203,13 @@ pub fn failure(what: &str, path: &str, error: &std::io::Error) -> Verdict {
         Io::ExecutableFileBusy | Io::ResourceBusy => FailureKind::Busy,
         _ => FailureKind::Io,
     };
-    Verdict::Failed { kind, message: format!("cannot {what} {path}: {error}") }
+    let mut message = format!("cannot {what} {path}: {error}");
+    let name = path.rsplit('/').next().unwrap_or(path);
+    // A side that refuses a name does not say what is wrong with it; mostly it is one of these.
+    if kind == FailureKind::Name
+        && let Err(fault) = judge(name, &Rules::WINDOWS)
+    {
+        message = format!("{message}; {fault}; {}", fault.hint());
+    }
+    Verdict::Failed { kind, message }
 }

@@ -11,6 +11,7 @@ use crate::fs::{DEPTH_MAX, PATH_BYTES_MAX, Tree};
 use crate::item::{Base, Content, Entry, Kind};
 use crate::journal::{JournalError, ROOT, Readers, Row};
 use crate::look::{Seen, decide};
+use crate::names::twins;
 use crate::reconcile::Action;
 use crate::report::{Did, FailureKind, ItemResult, Verdict};
 use crate::scan::{Filter, Listing, failure, join, read_folder};
@@ -43,9 +44,9 @@ pub struct Delta {
     /// What stands there.
     pub there: Option<Entry>,
     /// What both agreed on.
-    pub base: Option<Base>,
+    pub base: Option<Box<Base>>,
     /// What both have, if they agree on something new.
-    pub content: Option<Content>,
+    pub content: Option<Box<Content>>,
 }
 
 /// A folder to compare.
@@ -100,6 +101,8 @@ pub struct Walk<'a, 'g> {
     filter: &'a Filter,
     fill: &'a (dyn Fn(&str) -> bool + Sync),
     readers: Readers,
+    /// Whether this computer's side ignores case, and whether the share does.
+    pub ignores_case: [bool; 2],
     /// What was found so far.
     pub found: Found,
     frontier: Vec<Task>,
@@ -121,6 +124,7 @@ impl<'a, 'g> Walk<'a, 'g> {
             filter,
             fill,
             readers,
+            ignores_case: [false; 2],
             found: Found::default(),
             frontier: vec![root],
             new: Vec::new(),
@@ -202,6 +206,7 @@ impl<'a, 'g> Walk<'a, 'g> {
 
     /// Forgets what was to be done about these paths: they were renamed instead.
     pub fn drop_deltas(&mut self, paths: &HashSet<&str>) {
+        self.readers.refresh();
         self.found.deltas.retain(|delta| !paths.contains(delta.path.as_str()));
     }
 
@@ -267,6 +272,9 @@ impl<'a, 'g> Walk<'a, 'g> {
         pass.found.known = rows.len() as u64;
         pass.overhead(&here, true);
         pass.overhead(&there, false);
+        if self.ignores_case != [false; 2] {
+            pass.hide_twins(&here, &there, &rows);
+        }
         let mut here = here.entries.into_iter().peekable();
         let mut there = there.entries.into_iter().peekable();
         let mut rows = rows.into_iter().peekable();
@@ -337,6 +345,28 @@ impl Pass<'_, '_, '_> {
         self.found.stale.extend(listing.stale.iter().map(|name| (local, join(folder, name))));
     }
 
+    /// Names that a side which ignores case cannot hold beside each other are left alone, with
+    /// everything below them: what it does not list is no proof of absence.
+    fn hide_twins(&mut self, here: &Listing, there: &Listing, rows: &[Row]) {
+        let names = |listing: &Listing| -> Vec<String> {
+            listing.entries.iter().map(|(name, _)| name.to_string()).collect()
+        };
+        let known = rows.iter().map(|row| row.name.to_string()).collect();
+        let sides = [names(here), names(there)];
+        for twin in twins(&sides, &known, self.walk.ignores_case) {
+            let path = join(&self.task.path, &twin);
+            let message = format!(
+                "cannot synchronise {path}: a name that differs from it only in case stands \
+                 beside it, and one side cannot hold both; rename one of them"
+            );
+            let result = Verdict::Failed { kind: FailureKind::Name, message };
+            self.found.notes.push(ItemResult { path: path.clone(), action: Did::Scan, result });
+            self.found.keepers.extend([true, false].map(|side| (side, self.task.path.clone())));
+            self.found.unknown.push(path);
+            self.hidden.insert(twin.into());
+        }
+    }
+
     fn name(&mut self, name: &str, here: Option<Entry>, there: Option<Entry>, row: Option<Row>) {
         if !self.hidden.is_empty() && self.hidden.contains(name) {
             return;
@@ -385,8 +415,9 @@ impl Pass<'_, '_, '_> {
         match decide(&sides, &path, &seen, self.walk.fill) {
             Ok((Action::Nothing, _)) if !seen.is_worth_refreshing() => self.found.unchanged += 1,
             Ok((action, content)) => {
-                let content = content.filter(|_| action == Action::Adopt);
+                let content = content.filter(|_| action == Action::Adopt).map(Box::new);
                 let Seen { here, there, .. } = seen;
+                let base = base.map(Box::new);
                 self.found.deltas.push(Delta { path, action, here, there, base, content });
             }
             Err(stop) => {

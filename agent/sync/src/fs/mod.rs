@@ -173,6 +173,12 @@ pub trait Reader: Send + Sync {
     /// As `pread`.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// Makes the content durable, whoever wrote it.
+    ///
+    /// # Errors
+    /// As `fsync`.
+    fn sync(&self) -> io::Result<()>;
+
     /// Itself, for [`Writer::copy_whole`].
     fn as_any(&self) -> &dyn std::any::Any;
 }

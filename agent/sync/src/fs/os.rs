@@ -146,10 +146,9 @@ fn os(folder: &dyn Folder) -> io::Result<&OsFolder> {
 
 impl Folder for OsFolder {
     fn list(&self) -> io::Result<Vec<(OsString, Look)>> {
-        // Opened anew: two lists of one open folder would share their place in it.
-        let fd = rustix::fs::openat(&self.fd, c".", FOLDER, Mode::empty())?;
+        rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0))?;
         let mut buffer = [const { MaybeUninit::uninit() }; LIST_BYTES];
-        let mut entries = RawDir::new(fd, &mut buffer);
+        let mut entries = RawDir::new(&self.fd, &mut buffer);
         let mut found = Vec::new();
         while let Some(entry) = entries.next() {
             let entry = entry?;
@@ -269,6 +268,10 @@ impl Reader for OsFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         Ok(rustix::io::retry_on_intr(|| rustix::io::pread(&self.fd, &mut *buffer, offset))?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.fd)?)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -63,6 +63,11 @@ impl Gate for Open {
     }
 }
 
+/// Whether an error proves that a folder is not there: nothing has its name, or a file has.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// The folder of a path, and its name in it.
 fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
@@ -137,7 +142,7 @@ impl<'g> Tree<'g> {
         let (parent, name) = split(path);
         match self.folder(parent) {
             Ok(folder) => folder.look(name),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -209,10 +214,18 @@ impl<'g> Tree<'g> {
         match folder.rename(&old, &*folder, name, How::Exchange) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                // RACE: a file system that cannot exchange; what an atomic save puts there since
-                // the last look is replaced. The window is three system calls long.
-                folder.rename(&old, &*folder, name, How::Replace)?;
-                return Ok(true);
+                // RACE: a file system that cannot exchange; what is put there between this look and
+                // the rename is replaced. The window is two system calls long.
+                let stands = matches!(
+                    folder.look(name)?,
+                    Some(Look::Entry(found)) if expected.is_still(&found)
+                );
+                if stands {
+                    folder.rename(&old, &*folder, name, How::Replace)?;
+                } else {
+                    let _ = folder.remove(&old);
+                }
+                return Ok(stands);
             }
             Err(error) => {
                 // What cannot be removed now is recycled by the next run, which knows our names.
@@ -388,14 +401,28 @@ impl<'g> Tree<'g> {
         let (folder, target) = (self.folder(parent)?, self.folder(above)?);
         match folder.rename(name, &*target, leaf, How::New) {
             Err(error)
-                if error.kind() == io::ErrorKind::AlreadyExists
-                    && path.to_lowercase() == to.to_lowercase()
-                    && is_one(&*folder, name, &*target, leaf)? =>
+                if error.kind() == io::ErrorKind::AlreadyExists && self.is_one(path, to)? =>
             {
                 folder.rename(name, &*target, leaf, How::Replace)
             }
             other => other,
         }
+    }
+
+    /// Whether two paths that differ only in case lead to one entry.
+    ///
+    /// # Errors
+    /// As `stat`.
+    pub fn is_one(&self, path: &str, other: &str) -> io::Result<bool> {
+        if path.to_lowercase() != other.to_lowercase() {
+            return Ok(false);
+        }
+        let number = |look: Option<Look>| match look {
+            Some(Look::Entry(entry)) if entry.stamp.inode != 0 => Some(entry.stamp.inode),
+            _ => None,
+        };
+        let (one, two) = (number(self.look(path)?), number(self.look(other)?));
+        Ok(one.is_some() && one == two)
     }
 
     /// Makes the names in a folder durable; a folder that is gone has none.
@@ -406,9 +433,28 @@ impl<'g> Tree<'g> {
         self.gate.pass(Op::Flush, path)?;
         match self.folder(path) {
             Ok(folder) => folder.sync(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if is_absence(&error) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes one entry durable, with its name and those of the folders above it.
+    ///
+    /// # Errors
+    /// As `fsync`.
+    pub fn sync_entry(&self, path: &str) -> io::Result<()> {
+        let (parent, name) = split(path);
+        let folder = match self.folder(parent) {
+            Err(error) if is_absence(&error) => return Ok(()),
+            other => other?,
+        };
+        if let Some(Look::Entry(Entry { kind: Kind::File, .. })) = folder.look(name)? {
+            folder.open(name)?.sync()?;
+        }
+        for (at, _) in parent.match_indices('/').chain([(parent.len(), "")]) {
+            self.sync_folder(&parent[..at])?;
+        }
+        self.sync_folder("")
     }
 
     /// Makes everything durable.
@@ -419,16 +465,6 @@ impl<'g> Tree<'g> {
         self.gate.pass(Op::Flush, "")?;
         self.volume.flush()
     }
-}
-
-/// Whether two names lead to one entry.
-fn is_one(folder: &dyn Folder, name: &str, target: &dyn Folder, leaf: &str) -> io::Result<bool> {
-    let number = |look: Option<Look>| match look {
-        Some(Look::Entry(entry)) if entry.stamp.inode != 0 => Some(entry.stamp.inode),
-        _ => None,
-    };
-    let (one, other) = (number(folder.look(name)?), number(target.look(leaf)?));
-    Ok(one.is_some() && one == other)
 }
 
 fn copy_all(from: &dyn Reader, to: &mut dyn Writer) -> io::Result<()> {

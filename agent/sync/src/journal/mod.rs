@@ -10,8 +10,10 @@
 //!
 //! # Crash safety
 //! Write-ahead log with full synchronisation. A row is written only after the file it speaks of is
-//! durable under its name. A crash in between leaves equal content on both sides without a row,
-//! which the next run adopts; so no list of intents has to be replayed.
+//! durable under its name, on both sides. What is about to be put in place or renamed is written
+//! before. After a crash the next run looks whether it was done, and records it if so; nothing is
+//! ever done again because it was intended. Without that, a file that both sides have but the
+//! journal does not know would come back when somebody deletes it before the next run.
 //!
 //! # File systems
 //! The journal lies on a local disk beside the cache, never on the share.
@@ -27,7 +29,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use rows::{ONE, apply_one, conflict, number, row, split};
+use rows::{ONE, apply_one, conflict, intent, number, row, split};
 pub(crate) use rows::{Readers, Row};
 
 use crate::item::{Base, Hash};
@@ -64,6 +66,18 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE blocks (hash BLOB PRIMARY KEY, list BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE pin (path TEXT PRIMARY KEY, who INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE suspended (path TEXT PRIMARY KEY) WITHOUT ROWID;
+    ",
+    // What is about to be put in place or renamed; verified after a crash, never done again.
+    "
+    CREATE TABLE intent (
+        path TEXT PRIMARY KEY, here INTEGER NOT NULL, was TEXT, kind INTEGER NOT NULL,
+        hash BLOB, link TEXT,
+        here_size INTEGER NOT NULL, here_mtime INTEGER NOT NULL,
+        here_ctime INTEGER NOT NULL, here_inode INTEGER NOT NULL,
+        there_size INTEGER NOT NULL, there_mtime INTEGER NOT NULL,
+        there_ctime INTEGER NOT NULL, there_inode INTEGER NOT NULL,
+        recorded INTEGER NOT NULL
+    ) WITHOUT ROWID;
     ",
 ];
 
@@ -140,6 +154,23 @@ pub(crate) enum Record {
     Pin(String, u32),
     /// Whether a folder is suspended.
     Suspended(String, bool),
+    /// Something is about to be done.
+    Intent(Intent),
+    /// What was about to be done is done, or given up.
+    NoIntents,
+}
+
+/// Something that is about to be put in place, or to get another name.
+#[derive(Clone, Debug)]
+pub(crate) struct Intent {
+    /// Where it is to be.
+    pub path: String,
+    /// Whether here; else on the share.
+    pub here: bool,
+    /// What both had it called, if it is to be renamed.
+    pub was: Option<String>,
+    /// What both sides will agree on; of the side where it is to be, the stamp under a name of ours.
+    pub base: Base,
 }
 
 impl Journal {
@@ -209,7 +240,7 @@ impl Journal {
 
     /// Forgets what both sides agreed on, and the roots: the next run merges and deletes nothing.
     pub(crate) fn forget_all(&mut self) -> Result<(), JournalError> {
-        let all = "BEGIN; DELETE FROM item; DELETE FROM meta WHERE key LIKE 'root-%'; COMMIT;";
+        let all = "BEGIN; DELETE FROM item; DELETE FROM intent; DELETE FROM meta WHERE key LIKE 'root-%'; COMMIT;";
         self.numbers.clear();
         self.database.execute_batch(all).map_err(failed("clear"))
     }
@@ -289,6 +320,15 @@ impl Journal {
             query.query_row(params![parent, name], row).optional()
         };
         find().map_err(failed("read an item"))
+    }
+
+    /// What was about to be done when a run was cut short.
+    pub(crate) fn intents(&self) -> Result<Vec<Intent>, JournalError> {
+        let list = || -> rusqlite::Result<Vec<Intent>> {
+            let mut query = self.database.prepare("SELECT * FROM intent ORDER BY path")?;
+            query.query_map([], intent)?.collect()
+        };
+        list().map_err(failed("read what was about to be done"))
     }
 
     /// The block list of a content.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
-use super::{JournalError, ROOT, Record, failed};
+use super::{Intent, JournalError, ROOT, Record, failed};
 use crate::item::{Base, Content, Hash, Kind, Stamp};
 use crate::report::{Conflict, ConflictKind, Meta};
 
@@ -30,6 +30,11 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
+    /// Takes notice of what was written since the first folder was read.
+    pub fn refresh(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, idle: Mutex::default() }
     }
@@ -45,7 +50,10 @@ impl Readers {
             None => {
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 let opened = Connection::open_with_flags(&self.path, flags);
-                opened.map_err(failed("open for reading"))?
+                let opened = opened.map_err(failed("open for reading"))?;
+                // One view for all folders, and no lock for each.
+                opened.execute_batch("BEGIN").map_err(failed("begin to read"))?;
+                opened
             }
         };
         let list = || -> rusqlite::Result<Vec<Row>> {
@@ -266,6 +274,8 @@ pub(super) fn apply_one(
                 database.prepare_cached("INSERT OR REPLACE INTO pin VALUES (?1, ?2)")?;
             insert.execute(params![path, who]).map(drop)
         }
+        Record::Intent(intent) => put_intent(database, intent),
+        Record::NoIntents => database.prepare_cached("DELETE FROM intent")?.execute([]).map(drop),
         Record::Suspended(path, suspended) => {
             let text = match suspended {
                 true => "INSERT OR REPLACE INTO suspended VALUES (?1)",
@@ -280,6 +290,69 @@ fn settled(database: &Connection, path: &str) -> rusqlite::Result<()> {
     database.prepare_cached("DELETE FROM conflict WHERE path = ?1")?.execute([path]).map(drop)
 }
 
+fn put_intent(database: &Connection, intent: &Intent) -> rusqlite::Result<()> {
+    let Intent { path, here, was, base } = intent;
+    let (hash, link) = match &base.content {
+        Content::File(hash) => (Some(hash.as_slice()), None),
+        Content::Link(text) => (None, Some(&**text)),
+        _ => (None, None),
+    };
+    let mut insert = database.prepare_cached(
+        "INSERT OR REPLACE INTO intent VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
+    )?;
+    insert.execute(params![
+        path,
+        here,
+        was,
+        base.content.kind() as u8,
+        hash,
+        link,
+        base.here.size.cast_signed(),
+        base.here.mtime_ns,
+        base.here.ctime_ns,
+        base.here.inode.cast_signed(),
+        base.there.size.cast_signed(),
+        base.there.mtime_ns,
+        base.there.ctime_ns,
+        base.there.inode.cast_signed(),
+        base.recorded_ns,
+    ])?;
+    Ok(())
+}
+
+pub(super) fn intent(row: &rusqlite::Row<'_>) -> rusqlite::Result<Intent> {
+    let base = Base {
+        content: content(row, [3, 4, 5])?,
+        here: stamp(row, 6)?,
+        there: stamp(row, 10)?,
+        recorded_ns: row.get(14)?,
+        sparse: false,
+    };
+    Ok(Intent { path: row.get(0)?, here: row.get(1)?, was: row.get(2)?, base })
+}
+
+fn content(row: &rusqlite::Row<'_>, [kind, hash, link]: [usize; 3]) -> rusqlite::Result<Content> {
+    Ok(match row.get::<_, u8>(kind)? {
+        number if number == Kind::File as u8 => {
+            let blob = row.get_ref(hash)?.as_blob()?;
+            Content::File(Hash::try_from(blob).map_err(|_| bad_column(hash, "hash"))?)
+        }
+        number if number == Kind::Dir as u8 => Content::Dir,
+        number if number == Kind::Link as u8 => Content::Link(row.get_ref(link)?.as_str()?.into()),
+        _ => return Err(bad_column(kind, "kind")),
+    })
+}
+
+fn stamp(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Stamp> {
+    let number = |index| row.get::<_, i64>(index);
+    Ok(Stamp {
+        size: number(first)?.cast_unsigned(),
+        mtime_ns: number(first + 1)?,
+        ctime_ns: number(first + 2)?,
+        inode: number(first + 3)?.cast_unsigned(),
+    })
+}
+
 fn bad_column(index: usize, what: &str) -> rusqlite::Error {
     let what = format!("the journal holds an unknown {what}");
     rusqlite::Error::FromSqlConversionFailure(
@@ -290,30 +363,11 @@ fn bad_column(index: usize, what: &str) -> rusqlite::Error {
 }
 
 pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let kind: u8 = row.get(1)?;
-    let content = match kind {
-        kind if kind == Kind::File as u8 => {
-            let hash = row.get_ref(3)?.as_blob()?;
-            Content::File(Hash::try_from(hash).map_err(|_| bad_column(3, "hash"))?)
-        }
-        kind if kind == Kind::Dir as u8 => Content::Dir,
-        kind if kind == Kind::Link as u8 => Content::Link(row.get_ref(4)?.as_str()?.into()),
-        _ => return Err(bad_column(1, "kind")),
-    };
-    let number = |index| row.get::<_, i64>(index);
-    let stamp = |first| -> rusqlite::Result<Stamp> {
-        Ok(Stamp {
-            size: number(first)?.cast_unsigned(),
-            mtime_ns: number(first + 1)?,
-            ctime_ns: number(first + 2)?,
-            inode: number(first + 3)?.cast_unsigned(),
-        })
-    };
     let base = Base {
-        content,
-        here: stamp(5)?,
-        there: stamp(9)?,
-        recorded_ns: number(13)?,
+        content: content(row, [1, 3, 4])?,
+        here: stamp(row, 5)?,
+        there: stamp(row, 9)?,
+        recorded_ns: row.get(13)?,
         sparse: row.get(14)?,
     };
     Ok(Row { name: row.get_ref(0)?.as_str()?.into(), base, folder: row.get(2)? })
