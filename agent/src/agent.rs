@@ -11,12 +11,14 @@ use homeport_policy::layer::PolicySet;
 use homeport_policy::schedule::next_sync;
 use homeport_policy::sync_rules::{SyncRules, sync_rules};
 use homeport_policy::unc::Unc;
+use homeport_sync::flags::Flags;
 
 use crate::clock::Clock;
 use crate::cycle::{Done, Turn};
-use crate::execute::{Worker, WorkerError};
+use crate::execute::{Follower, Worker, WorkerError};
 use crate::facts::{Seen, gather};
 use crate::identity::{self, IdentityError};
+use crate::keeping::Keeping;
 use crate::load::Loaded;
 use crate::network;
 use crate::outcome::{Outcome, chain};
@@ -27,6 +29,7 @@ use crate::report::status::{
 };
 use crate::settings::Settings;
 use crate::state::{StateDir, StateError, UserState, Users};
+use crate::wish::Wish;
 use crate::worker::{Begin, Inspected};
 
 /// A turn could not be finished.
@@ -65,6 +68,8 @@ pub struct Agent {
     seen: Seen,
     /// What the steps of the present turn found out about their shares.
     probes: Vec<(Unc, Probe)>,
+    /// Whoever follows the present turn.
+    pub follower: Follower,
 }
 
 impl Agent {
@@ -98,6 +103,7 @@ impl Agent {
             seed,
             seen: Seen::default(),
             probes,
+            follower: Follower::none(),
         })
     }
 
@@ -184,6 +190,16 @@ impl Agent {
         rules
     }
 
+    /// What policy says about pins and the disk; kept as the rules are, and for the same reason.
+    pub fn keeping(&mut self, user: &str, facts: &Facts, keeping: Keeping) -> Keeping {
+        let known = self.users.users.entry(user.to_owned()).or_default();
+        if facts.directory == Directory::Away || facts.user.is_none() {
+            return known.keeping.clone().unwrap_or(keeping);
+        }
+        known.keeping = Some(keeping.clone());
+        keeping
+    }
+
     fn home(&self, user: &str) -> Result<PathBuf, CycleError> {
         let error = |source| CycleError::Identity { user: user.to_owned(), source };
         identity::home(&self.settings, user).map_err(error)
@@ -226,6 +242,7 @@ impl Agent {
             Occasion::Logoff => Some(self.settings.budget.logoff),
             _ => None,
         };
+        self.follower.waits = !turn.wish.flags.is_some_and(Flags::async_progress);
         let mut outcomes = Vec::with_capacity(plan.steps.len());
         let mut lost: Option<String> = None;
         for step in &plan.steps {
@@ -234,9 +251,12 @@ impl Agent {
                 step.what.depends_on(&earlier.what) && !Outcome::is_good(outcome)
             });
             let outcome = match (&lost, undone) {
+                _ if self.follower.is_cancelled() => {
+                    Outcome::refused("not tried, because the run was cancelled", "run it again")
+                }
                 (Some(why), _) => Outcome::Failed { why: why.clone(), unreachable: false },
                 (None, Some((earlier, outcome))) => outcome.passed_on(&earlier.what.to_string()),
-                (None, None) => match worker.execute(&step.what, left).await {
+                (None, None) => match worker.execute(&step.what, left, &mut self.follower).await {
                     Ok((outcome, latency)) => {
                         self.note_exchange(step, &outcome, latency);
                         outcome
@@ -318,12 +338,14 @@ impl Agent {
             _ => {}
         }
         let failed = done.outcomes.iter().any(|outcome| match outcome {
-            Outcome::Done { report: Some(report), .. } => report.counts.failed > 0,
+            Outcome::Done { report: Some(report), .. } => {
+                report.counts.failed > 0 || report.cancelled
+            }
             outcome => !outcome.is_good(),
         });
         let synced = done.plan.steps.iter().any(|step| matches!(step.what, What::Sync(_)));
         // A user without caches has nothing to catch up with, and must not be due for ever.
-        if !failed && (synced || turn.occasion == Occasion::Background) {
+        if !failed && turn.wish.is_whole() && (synced || turn.occasion == Occasion::Background) {
             user.last_sync_unix_ms = Some(self.clock.unix_ms());
         }
         if let Some(decision) = &done.decision {
@@ -375,7 +397,8 @@ impl Agent {
     async fn caches(&self, turn: &Turn, done: &Done) -> Vec<CacheStatus> {
         // The turn's own worker may have been given up; this one looks and inspects.
         let Ok(mut worker) = self.worker(&turn.user).await else { return Vec::new() };
-        let exchanges = self.exchanges(turn, done, &mut worker).await;
+        let all = Wish::default();
+        let exchanges = self.exchanges(&turn.user, done, &all, &mut worker).await;
         let Ok(exchanges) = exchanges else { return Vec::new() };
         let (inspected, error) = match worker.inspect(exchanges.clone()).await {
             Ok(inspected) => (inspected, None),
@@ -384,7 +407,7 @@ impl Agent {
         let known = self.known(&turn.user);
         let each = exchanges.iter().enumerate().map(|(index, exchange)| {
             let inspected = inspected.get(index).cloned().unwrap_or_default();
-            let held = held_deletes(done, &exchange.remote.unc);
+            let held = held(done, &exchange.remote.unc);
             let state = known.connections.get(&exchange.remote.unc);
             let mut cache = cache_status(exchange, state, inspected, held);
             cache.error = cache.error.or_else(|| error.clone());
@@ -393,14 +416,15 @@ impl Agent {
         each.collect()
     }
 
-    /// The user's caches as exchanges: what a manual sync would exchange.
+    /// Every cache of the user that a person wants, whether it may be exchanged now or not.
     ///
     /// # Errors
     /// [`CycleError`].
-    async fn exchanges(
+    pub async fn exchanges(
         &self,
-        turn: &Turn,
+        user: &str,
         done: &Done,
+        wish: &Wish,
         worker: &mut Worker,
     ) -> Result<Vec<Exchange>, CycleError> {
         let (Some(facts), Some(decision), Some(rsop)) = (&done.facts, &done.decision, &done.rsop)
@@ -408,19 +432,19 @@ impl Agent {
             return Ok(Vec::new());
         };
         let observed = worker.observe().await?;
-        let known = self.known(&turn.user);
-        let plan = crate::plan::plan(&crate::plan::Ground {
+        let known = self.known(user);
+        Ok(crate::plan::caches(&crate::plan::Ground {
             occasion: Occasion::Manual,
             decision,
             rules: &known.rules.clone().unwrap_or_else(|| sync_rules(rsop)),
             observed: &observed,
-            paths: &self.paths(&turn.user, facts)?,
+            paths: &self.paths(user, facts)?,
             mounts: &self.settings.mounts,
             connections: &known.connections,
-            release: false,
+            wish,
+            disk: known.keeping.unwrap_or_default().disk,
             now_unix_ms: self.clock.unix_ms(),
-        });
-        Ok(plan.exchanges().cloned().collect())
+        }))
     }
 
     /// Writes state and status; a failure is logged and does not stop the agent.
@@ -457,24 +481,28 @@ impl Agent {
     }
 }
 
-fn held_deletes(done: &Done, unc: &Unc) -> u64 {
+/// How many deletes, and how many changes, the brake holds.
+fn held(done: &Done, unc: &Unc) -> (u64, u64) {
     let steps = done.plan.steps.iter().zip(&done.outcomes);
     let held = steps.filter_map(|(step, outcome)| match (&step.what, outcome) {
         (What::Sync(exchange), Outcome::Done { report: Some(report), .. })
             if exchange.remote.unc == *unc =>
         {
-            report.held.as_ref().map(|held| held.deletes_local + held.deletes_remote)
+            report.held.as_ref().map(|held| {
+                let deletes = held.deletes_local + held.deletes_remote;
+                (deletes, held.changes_local + held.changes_remote)
+            })
         }
         _ => None,
     });
-    held.sum()
+    held.fold((0, 0), |(deletes, changes), held| (deletes + held.0, changes + held.1))
 }
 
 fn cache_status(
     exchange: &Exchange,
     state: Option<&Connection>,
     inspected: Inspected,
-    held_deletes: u64,
+    (held_deletes, held_changes): (u64, u64),
 ) -> CacheStatus {
     let pending = inspected.pending.as_ref();
     CacheStatus {
@@ -489,6 +517,7 @@ fn cache_status(
         pending_bytes: pending.map_or(0, |pending| pending.total_bytes),
         conflicts: inspected.conflicts,
         held_deletes,
+        held_changes,
         error: inspected.error,
     }
 }

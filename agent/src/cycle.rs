@@ -15,9 +15,11 @@ use homeport_policy::merge::{ResultantSet, merge};
 use homeport_policy::sync_rules::sync_rules;
 
 use crate::agent::{Agent, CycleError};
+use crate::keeping::Keeping;
 use crate::load::load;
 use crate::outcome::Outcome;
 use crate::plan::{Ground, Occasion, Plan, plan};
+use crate::wish::Wish;
 
 /// What a turn is for.
 #[derive(Clone, Debug)]
@@ -28,8 +30,8 @@ pub struct Turn {
     pub occasion: Occasion,
     /// What woke the agent, in words; it ends up in log and status.
     pub cause: String,
-    /// A person released the brake on mass deletes.
-    pub release: bool,
+    /// What a person asks of the exchanges.
+    pub wish: Wish,
     /// Stop after planning.
     pub dry: bool,
 }
@@ -72,6 +74,7 @@ pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
     let mut worker = agent.worker(&turn.user).await?;
     let observed = worker.observe().await?;
     let known = agent.known(&turn.user);
+    let disk = agent.keeping(&turn.user, &facts, Keeping::of(&rsop)).disk;
     let plan = plan(&Ground {
         occasion: turn.occasion,
         decision: &decision,
@@ -80,7 +83,8 @@ pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
         paths: &agent.paths(&turn.user, &facts)?,
         mounts: &agent.settings.mounts,
         connections: &known.connections,
-        release: turn.release,
+        wish: &turn.wish,
+        disk,
         now_unix_ms: agent.clock.unix_ms(),
     });
 

@@ -12,10 +12,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::Agent;
-use crate::control::{self, Command};
+use crate::control::{self, Asker, Command};
 use crate::cycle::Turn;
+use crate::execute::Follower;
 use crate::limits::{
-    BACKGROUND_PAUSE, EVENTS_WAITING_MAX, ONLINE_EXCHANGE, POLICY_DEBOUNCE, SCRAPE_TIMEOUT,
+    BACKGROUND_PAUSE, EVENTS_WAITING_MAX, ONLINE_EXCHANGE, POLICY_DEBOUNCE, PROGRESS_TIMEOUT,
+    SCRAPE_TIMEOUT,
 };
 use crate::load::PolicyState;
 use crate::outcome::chain;
@@ -23,6 +25,8 @@ use crate::perform::perform;
 use crate::plan::Occasion;
 use crate::report::serve::{Page, serve};
 use crate::state::CONTROL;
+use crate::watch::Progress;
+use crate::wish::Wish;
 
 /// The service could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +66,7 @@ enum Job {
     /// A turn for one user.
     Turn(Turn),
     /// A command, and whoever waits for its answer.
-    Answer(UnixStream, Command),
+    Answer(Asker, Command),
 }
 
 impl Job {
@@ -102,7 +106,8 @@ impl Waiting {
     fn everybody(&mut self, agent: &Agent, occasion: Occasion, cause: &str) {
         for user in agent.signed_in() {
             let cause = cause.to_owned();
-            self.add(Job::Turn(Turn { user, occasion, cause, release: false, dry: false }));
+            let wish = Wish::default();
+            self.add(Job::Turn(Turn { user, occasion, cause, wish, dry: false }));
         }
     }
 }
@@ -182,18 +187,23 @@ async fn work(
     waiting: &mut Waiting,
 ) -> Option<&'static str> {
     let urgent = job.is_urgent();
-    let (turns, mut stream) = match job {
+    let (turns, mut asker) = match job {
         Job::Turn(turn) => {
-            let Turn { user, occasion, cause, release, dry } = turn;
-            (Command::Turn { user: Some(user), occasion, release, dry, cause }, None)
+            let Turn { user, occasion, cause, wish, dry } = turn;
+            (Command::Turn { user: Some(user), occasion, wish, dry, cause }, None)
         }
-        Job::Answer(stream, command) => (command, Some(stream)),
+        Job::Answer(asker, command) => (command, Some(asker)),
     };
+    let (follower, mut heard, cut) = Follower::new();
+    let follows = asker.as_ref().is_some_and(|asker| asker.follows);
+    agent.follower = if follows { follower } else { follower.deaf() };
     let answer = {
         let mut performing = std::pin::pin!(perform(agent, turns.clone()));
         loop {
             tokio::select! {
                 answer = &mut performing => break Some(answer),
+                Some(progress) = heard.recv() => tell(&mut asker, progress).await,
+                () = cancelled(&mut asker), if !*cut.borrow() => drop(cut.send(true)),
                 Some(event) = events.recv() => match event {
                     Event::Stop(signal) => return Some(signal),
                     Event::PolicyChanged => waiting.policy_changed = true,
@@ -216,21 +226,41 @@ async fn work(
             ..control::Answer::default()
         }
     });
-    if let Some(stream) = &mut stream
-        && let Err(error) = control::reply(stream, &answer).await
+    while let Ok(progress) = heard.try_recv() {
+        tell(&mut asker, progress).await;
+    }
+    agent.follower = Follower::none();
+    if let Some(asker) = asker
+        && let Err(error) = asker.reply(answer).await
     {
         tracing::debug!(%error, "Whoever asked did not wait for the answer.");
     }
     None
 }
 
+/// Tells whoever asked how it goes; somebody who does not read any more is told nothing more.
+async fn tell(asker: &mut Option<Asker>, progress: Progress) {
+    let Some(asker) = asker.as_mut().filter(|asker| asker.follows) else { return };
+    if !timeout(PROGRESS_TIMEOUT, asker.tell(progress)).await.is_ok_and(|told| told.is_ok()) {
+        asker.follows = false;
+    }
+}
+
+/// Returns once whoever asked cuts the work short; never, if nobody asked.
+async fn cancelled(asker: &mut Option<Asker>) {
+    match asker {
+        Some(asker) => asker.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What was cut off waits again.
 fn postpone(command: &Command, agent: &Agent, waiting: &mut Waiting) {
-    let Command::Turn { user, occasion, release, dry: false, cause } = command else { return };
+    let Command::Turn { user, occasion, wish, dry: false, cause } = command else { return };
     let users = user.clone().map_or_else(|| agent.signed_in(), |user| vec![user]);
     for user in users {
-        let (occasion, release, cause) = (*occasion, *release, cause.clone());
-        waiting.add(Job::Turn(Turn { user, occasion, cause, release, dry: false }));
+        let (occasion, wish, cause) = (*occasion, wish.clone(), cause.clone());
+        waiting.add(Job::Turn(Turn { user, occasion, cause, wish, dry: false }));
     }
 }
 
@@ -253,9 +283,9 @@ async fn accept(control: UnixListener, to: mpsc::Sender<Event>) {
 }
 
 /// Reads a command and lets it wait for its turn.
-async fn ask(mut stream: UnixStream, waiting: &mut Waiting) {
-    match timeout(SCRAPE_TIMEOUT, control::receive(&mut stream)).await {
-        Ok(Ok(command)) => waiting.add(Job::Answer(stream, command)),
+async fn ask(stream: UnixStream, waiting: &mut Waiting) {
+    match timeout(SCRAPE_TIMEOUT, control::receive(stream)).await {
+        Ok(Ok((asker, command))) => waiting.add(Job::Answer(asker, command)),
         Ok(Err(error)) => tracing::warn!(%error, "Command not understood."),
         Err(_) => tracing::warn!("A command connection said nothing."),
     }

@@ -7,12 +7,18 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::limits::{FRAME_BYTES_MAX, MOVE_TIMEOUT, OBSERVE_TIMEOUT, SYNC_TIMEOUT};
+use crate::items::{Ask, Found};
+use crate::limits::{
+    CANCEL_TIMEOUT, FRAME_BYTES_MAX, MOVE_TIMEOUT, OBSERVE_TIMEOUT, PROGRESS_TIMEOUT,
+    PROGRESS_WAITING_MAX, SYNC_TIMEOUT,
+};
 use crate::observed::Observed;
 use crate::outcome::Outcome;
 use crate::plan::{Exchange, What};
+use crate::watch::Progress;
 use crate::worker::{Begin, Inspected, Reply, Request};
 
 /// The worker could not do what it was asked. It is given up; the next cycle starts another.
@@ -52,6 +58,62 @@ pub enum WorkerError {
     },
 }
 
+/// Whoever follows a turn: hears how it goes, and may cut it short.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    tell: Option<mpsc::Sender<Progress>>,
+    cancel: watch::Receiver<bool>,
+    /// The work keeps in step with whoever reads; otherwise what cannot be told at once is left out.
+    pub waits: bool,
+}
+
+impl Follower {
+    /// Nobody.
+    pub fn none() -> Self {
+        Self { tell: None, cancel: watch::channel(false).1, waits: true }
+    }
+
+    /// Somebody: what it hears, and the switch that cuts short.
+    pub fn new() -> (Self, mpsc::Receiver<Progress>, watch::Sender<bool>) {
+        let (switch, cancel) = watch::channel(false);
+        let (follower, heard) = Self::cut_by(cancel);
+        (follower, heard, switch)
+    }
+
+    /// Somebody who has a switch already.
+    pub fn cut_by(cancel: watch::Receiver<bool>) -> (Self, mpsc::Receiver<Progress>) {
+        let (tell, heard) = mpsc::channel(PROGRESS_WAITING_MAX);
+        (Self { tell: Some(tell), cancel, waits: true }, heard)
+    }
+
+    /// The same, without hearing anything.
+    pub fn deaf(self) -> Self {
+        Self { tell: None, ..self }
+    }
+
+    /// Whether it was cut short.
+    pub fn is_cancelled(&self) -> bool {
+        *self.cancel.borrow()
+    }
+
+    /// Returns once it is cut short, and never if nobody can do that any more.
+    async fn cancelled(&mut self) {
+        if self.cancel.wait_for(|cancelled| *cancelled).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The work keeps step with whoever reads, but does not wait for somebody who stopped reading.
+    async fn tell(&mut self, progress: Progress) {
+        let Some(to) = &self.tell else { return };
+        if !self.waits {
+            let _ = to.try_send(progress); // see `waits`
+        } else if to.send_timeout(progress, PROGRESS_TIMEOUT).await.is_err() {
+            self.tell = None;
+        }
+    }
+}
+
 /// A running worker. It ends with this value, or when the agent dies and its pipe closes.
 #[derive(Debug)]
 pub struct Worker {
@@ -73,6 +135,8 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
+            // Ctrl-C in a terminal is for the agent, which lets the worker finish its item.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(error)?;
@@ -102,13 +166,16 @@ impl Worker {
         &mut self,
         what: &What,
         budget: Option<Duration>,
+        follower: &mut Follower,
     ) -> Result<(Outcome, Option<Duration>), WorkerError> {
         let bound = match what {
             What::Sync(_) | What::DropCache { .. } | What::Profile(_) => SYNC_TIMEOUT,
             _ => MOVE_TIMEOUT,
         };
         let bound = budget.map_or(bound, |budget| bound.min(budget));
-        match self.ask(&Request::Execute(Box::new(what.clone())), bound).await? {
+        let watched = follower.tell.is_some();
+        let request = Request::Execute { what: Box::new(what.clone()), watched };
+        match self.ask_followed(&request, bound, follower).await? {
             Reply::Executed { outcome, latency } => Ok((*outcome, latency)),
             _ => Err(self.confused()),
         }
@@ -124,6 +191,23 @@ impl Worker {
     ) -> Result<Vec<Inspected>, WorkerError> {
         match self.ask(&Request::Inspect(exchanges), OBSERVE_TIMEOUT).await? {
             Reply::Inspected(inspected) => Ok(inspected),
+            _ => Err(self.confused()),
+        }
+    }
+
+    /// Looks at items of a cache, or changes what is kept about them.
+    ///
+    /// # Errors
+    /// [`WorkerError`].
+    pub async fn items(
+        &mut self,
+        exchange: Exchange,
+        path: String,
+        ask: Ask,
+    ) -> Result<Found, WorkerError> {
+        let request = Request::Items { exchange: Box::new(exchange), path, ask };
+        match self.ask(&request, SYNC_TIMEOUT).await? {
+            Reply::Items(found) => Ok(found),
             _ => Err(self.confused()),
         }
     }
@@ -151,32 +235,46 @@ impl Worker {
     }
 
     async fn ask(&mut self, request: &Request, limit: Duration) -> Result<Reply, WorkerError> {
+        self.ask_followed(request, limit, &mut Follower::none()).await
+    }
+
+    async fn ask_followed(
+        &mut self,
+        request: &Request,
+        limit: Duration,
+        follower: &mut Follower,
+    ) -> Result<Reply, WorkerError> {
         let user = self.user.clone();
-        let answer = timeout(limit, exchange(&mut self.to, &mut self.from, request)).await;
-        match answer {
+        let answer = exchange(&mut self.to, &mut self.from, request, follower);
+        match timeout(limit, answer).await {
             Ok(Ok(Reply::Failed { why })) => Err(WorkerError::Refused { user, why }),
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(source)) => Err(WorkerError::Lost { user, source }),
-            Err(_) => {
-                // Whatever it is doing is safe to cut off; a hung share must not hang the agent.
-                if let Err(error) = self.child.start_kill() {
-                    tracing::warn!(user, %error, "Hung worker could not be stopped.");
-                }
-                Err(WorkerError::TimedOut { user, limit })
+            Ok(Err(source)) if source.kind() == io::ErrorKind::TimedOut => {
+                Err(self.give_up(CANCEL_TIMEOUT))
             }
+            Ok(Err(source)) => Err(WorkerError::Lost { user, source }),
+            Err(_) => Err(self.give_up(limit)),
         }
+    }
+
+    /// Whatever it is doing is safe to cut off; a hung share must not hang the agent.
+    fn give_up(&mut self, limit: Duration) -> WorkerError {
+        let user = self.user.clone();
+        if let Err(error) = self.child.start_kill() {
+            tracing::warn!(user, %error, "Hung worker could not be stopped.");
+        }
+        WorkerError::TimedOut { user, limit }
     }
 }
 
-async fn exchange(
-    to: &mut ChildStdin,
-    from: &mut ChildStdout,
-    request: &Request,
-) -> io::Result<Reply> {
+async fn send(to: &mut ChildStdin, request: &Request) -> io::Result<()> {
     let mut frame = Vec::new();
     crate::worker::write_frame(&mut frame, request)?;
     to.write_all(&frame).await?;
-    to.flush().await?;
+    to.flush().await
+}
+
+async fn receive(from: &mut ChildStdout) -> io::Result<Reply> {
     let length = from.read_u32().await?;
     if length > FRAME_BYTES_MAX {
         return Err(io::Error::other(format!("an answer of {length} bytes is too large")));
@@ -184,4 +282,36 @@ async fn exchange(
     let mut body = vec![0; length as usize];
     from.read_exact(&mut body).await?;
     Ok(serde_json::from_slice(&body)?)
+}
+
+/// Sends a request and waits for its answer; progress that comes before it is told on.
+async fn exchange(
+    to: &mut ChildStdin,
+    from: &mut ChildStdout,
+    request: &Request,
+    follower: &mut Follower,
+) -> io::Result<Reply> {
+    send(to, request).await?;
+    let far = Instant::now() + SYNC_TIMEOUT;
+    let mut stop_at: Option<Instant> = None;
+    loop {
+        // A frame that is half read is read on, whatever happens meanwhile.
+        let mut receiving = std::pin::pin!(receive(from));
+        let reply = loop {
+            tokio::select! {
+                reply = &mut receiving => break reply?,
+                () = follower.cancelled(), if stop_at.is_none() => {
+                    stop_at = Some(Instant::now() + CANCEL_TIMEOUT);
+                    send(to, &Request::Cancel).await?;
+                }
+                () = sleep_until(stop_at.unwrap_or(far)), if stop_at.is_some() => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+        };
+        match reply {
+            Reply::Progress(progress) => follower.tell(progress).await,
+            reply => return Ok(reply),
+        }
+    }
 }

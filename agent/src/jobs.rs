@@ -9,9 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use homeport_policy::connection::most_specific;
 use homeport_policy::folder::Folder;
+use homeport_sync::flags::{Flags, KeepRule, bits};
+use homeport_sync::lines::Event;
 use homeport_sync::{
-    Conflict, Flow, ItemResult, Journal, JournalError, Options, Pair, Pending, Report, Resolve,
-    ResolveRule, SyncError,
+    Conflict, Counts, Fill, Flow, Held, ItemResult, Journal, JournalError, Options, Pair, Pending,
+    Report, Resolve, ResolveRule, SyncError,
 };
 
 use crate::durable::make_private_dir;
@@ -20,13 +22,15 @@ use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, ProfileExchange};
 use crate::redirect::forget_cache;
 use crate::share::reach::{ReachError, reach};
+use crate::watch::Watch;
+use crate::wish::network_path;
 
 /// What an exchange came to, and how quickly the share answered.
 pub type Exchanged = (Outcome, Option<Duration>);
 
 /// Exchanges one cache with its share.
-pub fn exchange(job: &Exchange, host: &str, now: SystemTime) -> Exchanged {
-    match run(job, host, now) {
+pub fn exchange(job: &Exchange, host: &str, now: SystemTime, watch: Watch<'_>) -> Exchanged {
+    match run(job, host, now, watch) {
         Ok((report, latency)) => (told(report), Some(latency)),
         Err(outcome) => (outcome, None),
     }
@@ -40,15 +44,30 @@ pub fn look(job: &Exchange) -> Exchanged {
     }
 }
 
-fn run(job: &Exchange, host: &str, now: SystemTime) -> Result<(Report, Duration), Outcome> {
+fn run(
+    job: &Exchange,
+    host: &str,
+    now: SystemTime,
+    watch: Watch<'_>,
+) -> Result<(Report, Duration), Outcome> {
     let latency = probe(job)?;
     let (pair, mut journal) = open(job)?;
     let options = options(job, host);
     let mut progress = |item: &ItemResult| {
         tracing::debug!(path = item.path, action = ?item.action, result = ?item.result, "item");
+        let path = network_path(&job.remote.unc, &item.path);
+        watch.item(Event::item_result(path, item, 0));
         Flow::Continue
     };
-    let report = homeport_sync::sync(&pair, &mut journal, &options, now, &mut progress);
+    let report = homeport_sync::sync_with(
+        &pair,
+        &mut journal,
+        &options,
+        now,
+        &mut progress,
+        watch.control,
+        &homeport_sync::fs::Open,
+    );
     let report = report.map_err(|error| failed(&error))?;
     if let Err(error) = journal.recycle_sweep(now, RECYCLE_KEEP) {
         tracing::warn!(error = chain(&error), "Recycle area not swept.");
@@ -67,11 +86,12 @@ fn probe(job: &Exchange) -> Result<Duration, Outcome> {
     Ok(start.elapsed())
 }
 
-fn away(error: &ReachError) -> Outcome {
+pub(crate) fn away(error: &ReachError) -> Outcome {
     Outcome::Failed { why: chain(error), unreachable: error.is_unreachable() }
 }
 
-fn open(job: &Exchange) -> Result<(Pair, Journal), Outcome> {
+/// Opens a cache and its journal.
+pub(crate) fn open(job: &Exchange) -> Result<(Pair, Journal), Outcome> {
     let parent = job.journal.parent().unwrap_or(Path::new("/"));
     make_private_dir(parent).map_err(|error| Outcome::failed(&error))?;
     let journal = Journal::open(&job.journal).map_err(|error| match error {
@@ -84,7 +104,7 @@ fn open(job: &Exchange) -> Result<(Pair, Journal), Outcome> {
     Ok((Pair { local: job.local.clone(), remote: job.remote.path.clone() }, journal))
 }
 
-fn failed(error: &SyncError) -> Outcome {
+pub(crate) fn failed(error: &SyncError) -> Outcome {
     match error {
         SyncError::RootUnavailable { .. } => {
             Outcome::Failed { why: chain(error), unreachable: true }
@@ -94,21 +114,24 @@ fn failed(error: &SyncError) -> Outcome {
         }
         SyncError::RootChanged { .. } => Outcome::refused(
             chain(error),
-            "if that is meant, `homeport sync --release` merges both sides; nothing is deleted",
+            "if that is meant, `homeport release --merge-root` merges both sides; nothing is deleted",
         ),
         _ => Outcome::failed(error),
     }
 }
 
-fn options(job: &Exchange, host: &str) -> Options {
-    let rules = &job.rules;
+pub(crate) fn options(job: &Exchange, host: &str) -> Options {
+    let (rules, how) = (&job.rules, &job.how);
     // The most specific policy pattern that covers the share's folder decides for all of it.
     let patterns = rules.conflicts.iter().map(|(path, word)| (path.as_str(), word.as_str()));
     let resolve = most_specific(patterns, job.remote.unc.as_str()).and_then(resolve_word);
+    let asked = how.flags.and_then(Flags::conflicts).map(KeepRule::resolve);
+    let flag = |question: fn(Flags) -> bool| how.flags.is_some_and(question);
     Options {
         sync_in: job.sync_in,
         sync_out: job.sync_out,
-        resolve: resolve
+        resolve: asked
+            .or(resolve)
             .map(|resolve| ResolveRule { path: "**".to_owned(), resolve })
             .into_iter()
             .collect(),
@@ -116,12 +139,30 @@ fn options(job: &Exchange, host: &str) -> Options {
         screens: rules.file_screens.clone(),
         max_deletes: rules.max_deletes,
         max_delete_percent: rules.max_delete_percent,
-        release_deletes: job.release,
-        adopt_root: job.release,
+        release_deletes: how.release,
+        adopt_root: how.merge_root,
         bandwidth: rules.bandwidth,
+        fill: match how.flags {
+            None => Fill::Pinned,
+            Some(flags) if flags.fill_sparse() => Fill::All,
+            Some(_) => Fill::None,
+        },
+        skip_suspended: how.skip_suspended,
+        background: how.background,
+        no_new_files_out: flag(Flags::no_new_files_out),
+        pinned: how.pinned,
+        pin_new: pin_new(how.flags),
+        pin_link_targets: flag(Flags::pin_link_targets),
+        only: how.only.clone(),
         host: host.to_owned(),
         ..Options::default()
     }
+}
+
+/// For whom new files are pinned. The flags and the pins have the same numbers.
+fn pin_new(flags: Option<Flags>) -> u32 {
+    let pins = flags.filter(|flags| flags.pin_new_files());
+    pins.map_or(0, |flags| flags.bits() & bits::PIN_FOR_ANY)
 }
 
 /// The engine's way for a word of policy or command line.
@@ -137,25 +178,14 @@ pub fn resolve_word(word: &str) -> Option<Resolve> {
 }
 
 fn told(report: Report) -> Outcome {
-    let counts = &report.counts;
+    let counts = Counts { unchanged: 0, ..report.counts };
     let mut parts = Vec::new();
-    for (count, text) in [
-        (counts.downloaded, "in"),
-        (counts.uploaded, "out"),
-        (counts.deleted_local, "removed here"),
-        (counts.deleted_remote, "removed on the share"),
-        (counts.conflicts_open, "open conflicts"),
-        (counts.screened, "screened"),
-        (counts.skipped, "skipped"),
-        (counts.failed, "failed"),
-    ] {
-        if count > 0 {
-            parts.push(format!("{count} {text}"));
-        }
+    if counts != Counts::default() {
+        parts.push(counts.line());
     }
-    if let Some(held) = &report.held {
-        let total = held.deletes_local + held.deletes_remote;
-        parts.push(format!("{total} deletes held (homeport sync --release)"));
+    parts.extend(report.held.as_ref().map(held_words));
+    if report.cancelled {
+        parts.push("cancelled; what is in step stays in step".to_owned());
     }
     if parts.is_empty() {
         return Outcome::Unchanged;
@@ -163,8 +193,19 @@ fn told(report: Report) -> Outcome {
     Outcome::Done { detail: parts.join(", "), report: Some(Box::new(report)) }
 }
 
+fn held_words(held: &Held) -> String {
+    let deletes = held.deletes_local + held.deletes_remote;
+    let changes = held.changes_local + held.changes_remote;
+    let what = match (deletes, changes) {
+        (deletes, 0) => format!("{deletes} deletes"),
+        (0, changes) => format!("{changes} changes"),
+        (deletes, changes) => format!("{deletes} deletes and {changes} changes"),
+    };
+    format!("{what} held (`homeport release` lets them through)")
+}
+
 /// Exchanges a profile, unless it is not the user's or too large.
-pub fn profile(job: &ProfileExchange, host: &str, now: SystemTime) -> Exchanged {
+pub fn profile(job: &ProfileExchange, host: &str, now: SystemTime, watch: Watch<'_>) -> Exchanged {
     if let Err(outcome) = probe(&job.exchange) {
         return (outcome, None);
     }
@@ -182,7 +223,7 @@ pub fn profile(job: &ProfileExchange, host: &str, now: SystemTime) -> Exchanged 
             Err(error) => return (Outcome::failed(&error), None),
         }
     }
-    exchange(&job.exchange, host, now)
+    exchange(&job.exchange, host, now, watch)
 }
 
 /// The folder must belong to the user or to an administrator (CompatibleRUPSecurity).
@@ -244,14 +285,15 @@ pub fn drop_cache(
     data: &Path,
     host: &str,
     now: SystemTime,
+    watch: Watch<'_>,
 ) -> Exchanged {
-    let (report, latency) = match run(job, host, now) {
+    let (report, latency) = match run(job, host, now, watch) {
         Ok(done) => done,
         Err(outcome) => return (outcome, None),
     };
     let counts = &report.counts;
     let left = counts.conflicts_open + counts.screened + counts.skipped + counts.failed;
-    if left > 0 || report.held.is_some() {
+    if left > 0 || report.held.is_some() || report.cancelled {
         let why = format!("{left} items of the cache are not on the share as they are here");
         let hint = "homeport status lists them; the cache stays until they are settled";
         return (Outcome::refused(why, hint), Some(latency));

@@ -62,10 +62,7 @@ impl Keeping {
     /// Reads it out of a Resultant Set of Policy.
     pub fn of(rsop: &ResultantSet) -> Self {
         let allowed = rsop.flag(Id::AllowPinning, true);
-        let named = |origin: Option<&_>| match origin {
-            Some(origin) => ToString::to_string::<std::sync::Arc<_>>(origin),
-            None => "policy".to_owned(),
-        };
+        let by = allowed.origin.map_or_else(|| "policy".to_owned(), ToString::to_string);
         let no_pin = rsop.list(Id::NoPin).iter().filter_map(|sourced| match &sourced.value {
             Value::Unc(path) => Some((path.clone(), sourced.origin.to_string())),
             _ => None,
@@ -76,7 +73,7 @@ impl Keeping {
             _ => None,
         };
         Self {
-            pinning_refused_by: (!allowed.value).then(|| named(allowed.origin)),
+            pinning_refused_by: (!allowed.value).then_some(by),
             no_pin: no_pin.collect(),
             disk: DiskLimits {
                 total: amount(Id::CacheLimit),

@@ -9,6 +9,7 @@ pub mod observed;
 pub mod outcome;
 pub mod keeping;
 pub mod wish;
+pub mod watch;
 pub mod plan;
 // B: edges.
 pub mod clock;
@@ -27,6 +28,7 @@ pub mod moving;
 pub mod retained;
 pub mod redirect;
 pub mod jobs;
+pub mod items;
 pub mod worker;
 pub mod execute;
 // D: telling.
@@ -36,6 +38,7 @@ pub mod agent;
 pub mod cycle;
 pub mod rehearse;
 pub mod control;
+pub mod inventory;
 pub mod perform;
 pub mod daemon;
 pub mod cli;

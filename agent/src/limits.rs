@@ -21,6 +21,14 @@ pub const OBSERVE_TIMEOUT: Duration = Duration::from_secs(20);
 pub const SYNC_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 /// Longest a redirection or a restore may take; moving within one disk is renaming.
 pub const MOVE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// How often an exchange tells how many bytes it carried. Slower looks stuck, faster costs.
+pub const PROGRESS_TICK: Duration = Duration::from_millis(200);
+/// Progress messages that may wait for whoever reads them; then the work waits.
+pub const PROGRESS_WAITING_MAX: usize = 1_024;
+/// Longest the work waits for somebody who does not read the progress; then nothing more is told.
+pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest an exchange that was cut short may take to end by itself before its worker is given up.
+pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Quiet time after the last change of a policy directory before it is read again.
 pub const POLICY_DEBOUNCE: Duration = Duration::from_millis(500);
 /// How often folders in online mode exchange with their share.
@@ -38,6 +46,8 @@ pub const SCRAPE_BYTES_MAX: usize = 8 << 10;
 pub const DEPTH_MAX: usize = 256;
 /// Conflicts listed for one cache; more are counted. A list this long needs another remedy.
 pub const CONFLICTS_MAX: usize = 1_000;
+/// Items listed of one cache by `homeport ls`; more are counted. They fit into one message.
+pub const LIST_MAX: usize = 20_000;
 /// Outcomes kept in the status of one user.
 pub const OUTCOMES_MAX: usize = 200;
 /// How long overwritten and deleted versions stay in the recycle area.

@@ -49,6 +49,25 @@ impl Outcome {
         matches!(self, Self::Done { .. } | Self::Unchanged)
     }
 
+    /// The same, with something more to tell.
+    pub fn with_more(self, more: Option<String>) -> Self {
+        match (self, more) {
+            (Self::Unchanged, Some(more)) => Self::done(more),
+            (Self::Done { detail, report }, Some(more)) => {
+                Self::Done { detail: format!("{detail}, {more}"), report }
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// What moved, where something was exchanged.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Done { report, .. } => report.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The outcome of a step that depends on one that ended like this.
     pub fn passed_on(&self, earlier: &str) -> Self {
         let why = format!("not tried, because this was not done: {earlier}");

@@ -1,26 +1,30 @@
 //! Carries out one command, whether it came over the socket or from the command line.
 
 use homeport_policy::unc::Unc;
-use homeport_sync::Resolve;
+use homeport_sync::codes::{ResultCode, code_of};
+use homeport_sync::{ItemResult, Report, Resolve, Verdict};
 use serde_json::json;
 
 use crate::agent::Agent;
 use crate::control::{Answer, Command};
 use crate::cycle::{Done, Turn, cycle};
+use crate::inventory;
 use crate::load::PolicyState;
 use crate::outcome::{Outcome, chain};
-use crate::plan::Occasion;
+use crate::plan::{Occasion, Step, What};
 use crate::report::status::{Line, step_line};
+use crate::wish::{Place, Wish};
 
 /// Carries out one command.
 pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
     match command {
-        Command::Turn { user, occasion, release, dry, cause } => {
+        Command::Turn { user, occasion, wish, dry, cause } => {
             let users = user.map_or_else(|| agent.signed_in(), |user| vec![user]);
             let mut answer = Answer::default();
             for user in users {
                 let user = agent.account_name(&user);
-                let turn = Turn { user, occasion, cause: cause.clone(), release, dry };
+                let (cause, wish) = (cause.clone(), wish.clone());
+                let turn = Turn { user, occasion, cause, wish, dry };
                 add(&mut answer, take(agent, &turn).await);
             }
             if answer.text.is_empty() {
@@ -32,6 +36,7 @@ pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
             let user = agent.account_name(&user);
             settle(agent, &user, &path, how).await
         }
+        Command::Items { user, place, ask } => inventory::ask(agent, user, place, ask).await,
         Command::Force { user, path, offline } => {
             let user = agent.account_name(&user);
             force(agent, user, &path, offline).await
@@ -69,7 +74,7 @@ async fn force(agent: &mut Agent, user: String, path: &Unc, offline: bool) -> An
         true => (Occasion::Refresh, "`homeport work-offline`"),
         false => (Occasion::Manual, "`homeport work-online`"),
     };
-    let turn = Turn { user, occasion, cause: cause.to_owned(), release: false, dry: false };
+    let turn = Turn { user, occasion, cause: cause.to_owned(), wish: Wish::default(), dry: false };
     let mut answer = take(agent, &turn).await;
     if offline && answer.error.is_none() {
         answer.text = format!("{path} works offline until `homeport work-online`\n");
@@ -82,6 +87,8 @@ fn add(answer: &mut Answer, more: Answer) {
     answer.refused += more.refused;
     answer.failed += more.failed;
     answer.policy_rejected |= more.policy_rejected;
+    answer.code = answer.code.or(more.code);
+    answer.bytes += more.bytes;
     answer.error = answer.error.take().or(more.error);
     match &mut answer.json {
         serde_json::Value::Array(all) => all.push(more.json),
@@ -135,7 +142,9 @@ fn tell(agent: &Agent, turn: &Turn, done: &Done) -> Answer {
             answer.text.push_str("  nothing to do\n");
         }
     }
-    (answer.refused, answer.failed) = count_bad(&done.outcomes);
+    (answer.refused, answer.failed) = count_bad(&done.outcomes, turn);
+    answer.code = done.plan.steps.iter().zip(&done.outcomes).find_map(code_of_step);
+    answer.bytes = done.outcomes.iter().filter_map(Outcome::report).map(carried).sum();
     answer.json = json!({
         "user": user, "occasion": occasion.name(), "decision": done.decision,
         "plan": done.plan, "outcomes": done.outcomes,
@@ -145,16 +154,19 @@ fn tell(agent: &Agent, turn: &Turn, done: &Done) -> Answer {
 
 /// How many steps were refused, and how many failed. Items that failed inside an exchange, and deletes
 /// that the brake holds, count too: somebody has to look.
-fn count_bad(outcomes: &[Outcome]) -> (u32, u32) {
+fn count_bad(outcomes: &[Outcome], turn: &Turn) -> (u32, u32) {
     let (mut refused, mut failed) = (0, 0);
     for outcome in outcomes {
         match outcome {
             Outcome::Refused { .. } => refused += 1,
             // A share that is away is no failure of the command: the folder is offline, and says so.
-            Outcome::Failed { unreachable, .. } => failed += u32::from(!unreachable),
+            // But somebody who names a folder wants just that one.
+            Outcome::Failed { unreachable, .. } => {
+                failed += u32::from(!unreachable || turn.wish.only.is_some());
+            }
             Outcome::Done { report: Some(report), .. } => {
                 refused += u32::from(report.held.is_some());
-                failed += u32::from(report.counts.failed > 0);
+                failed += u32::from(report.counts.failed > 0 || report.cancelled);
             }
             Outcome::Done { .. } | Outcome::Unchanged => {}
         }
@@ -162,30 +174,41 @@ fn count_bad(outcomes: &[Outcome]) -> (u32, u32) {
     (refused, failed)
 }
 
+/// File bytes of an exchange, both ways.
+fn carried(report: &Report) -> u64 {
+    report.bytes_in + report.bytes_out
+}
+
+/// What came of a step, as Windows would say it; `None` is success.
+fn code_of_step((step, outcome): (&Step, &Outcome)) -> Option<ResultCode> {
+    match (&step.what, outcome) {
+        (_, Outcome::Failed { unreachable: true, .. })
+        | (What::Cannot { .. }, Outcome::Refused { .. }) => Some(ResultCode::ShareOffline),
+        (_, Outcome::Refused { .. }) => Some(ResultCode::FileChanged),
+        (_, Outcome::Failed { .. }) => Some(ResultCode::InternalError),
+        (_, Outcome::Done { report: Some(report), .. }) if report.cancelled => {
+            Some(ResultCode::Cancelled)
+        }
+        (_, Outcome::Done { report: Some(report), .. }) => {
+            let bad = |item: &&ItemResult| matches!(item.result, Verdict::Failed { .. });
+            let failed = report.items.iter().find(bad).map(|item| code_of(&item.result));
+            failed.or(report.held.map(|_| ResultCode::Held))
+        }
+        (_, Outcome::Done { .. } | Outcome::Unchanged) => None,
+    }
+}
+
 /// Settles a conflict: finds the cache that holds the path, and asks the worker.
 async fn settle(agent: &mut Agent, user: &str, path: &Unc, how: Resolve) -> Answer {
-    let failed = |error: String| Answer { error: Some(error), ..Answer::default() };
-    let (cause, user) = ("`homeport conflicts resolve`".to_owned(), user.to_owned());
-    let turn = Turn { user, occasion: Occasion::Manual, cause, release: false, dry: true };
-    let done = match cycle(agent, &turn).await {
-        Ok(done) => done,
-        Err(error) => return failed(chain(&error)),
+    let place = Place::Network(path.clone());
+    let mut found = match inventory::find(agent, user, Some(&place)).await {
+        Ok(found) => found,
+        Err(answer) => return answer,
     };
-    // What a manual sync would exchange is every cache there is.
-    let found = done.plan.exchanges().find_map(|exchange| {
-        let below = path.below(&exchange.remote.unc)?.join("/");
-        (!below.is_empty()).then(|| (exchange.clone(), below))
-    });
-    let Some((exchange, below)) = found else {
-        return failed(format!("{path} lies in no cache of {}", turn.user));
-    };
-    let settled = match agent.worker(&turn.user).await {
-        Ok(mut worker) => worker.settle(exchange, below, how).await.map_err(|e| chain(&e)),
-        Err(error) => Err(chain(&error)),
-    };
-    let outcome = match settled {
+    let (exchange, below) = found.caches.swap_remove(0);
+    let outcome = match found.worker.settle(exchange, below, how).await {
         Ok(outcome) => outcome,
-        Err(error) => return failed(error),
+        Err(error) => return Answer { error: Some(chain(&error)), ..Answer::default() },
     };
     let mut answer = Answer { json: json!({ "outcome": outcome }), ..Answer::default() };
     match outcome {
@@ -202,8 +225,9 @@ async fn settle(agent: &mut Agent, user: &str, path: &Unc, how: Resolve) -> Answ
         }
     }
     // The other cached state follows from a turn, which also brings the status up to date.
-    let turn = Turn { dry: false, ..turn };
-    let synced = take(agent, &turn).await;
+    let (cause, user) = ("`homeport conflicts resolve`".to_owned(), user.to_owned());
+    let (occasion, wish) = (Occasion::Manual, Wish::default());
+    let synced = take(agent, &Turn { user, occasion, cause, wish, dry: false }).await;
     answer.error = synced.error;
     answer
 }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
+use crate::keeping::Keeping;
 
 /// A part of the state could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,9 @@ pub struct UserState {
     /// the directory; it counts while the directory is out of reach.
     #[serde(default)]
     pub rules: Option<SyncRules>,
+    /// What the same decision said about pins and the disk.
+    #[serde(default)]
+    pub keeping: Option<Keeping>,
     /// Folders that the person switched to working offline.
     #[serde(default)]
     pub forced: Vec<Unc>,

@@ -1,23 +1,30 @@
 //! The worker: a child process that alone touches one user's home and shares.
 //!
 //! The agent and the worker speak framed JSON over the worker's pipes: four bytes of length, most
-//! significant first, then one [`Request`] or [`Reply`]. One request is answered before the next.
+//! significant first, then one [`Request`] or [`Reply`]. One request is answered before the next;
+//! while a step is carried out, progress comes before its answer, and [`Request::Cancel`] cuts it
+//! short.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use homeport_policy::facts::Os;
 use homeport_policy::folder::FOLDERS;
-use homeport_sync::{Conflict, Pending, Resolve};
+use homeport_sync::{Conflict, Control, Pending, Resolve};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::items::{self, Ask, Found};
 use crate::jobs;
-use crate::limits::{CONFLICTS_MAX, FRAME_BYTES_MAX};
-use crate::observed::Observed;
+use crate::limits::{CONFLICTS_MAX, FRAME_BYTES_MAX, PROGRESS_TICK};
+use crate::observed::{Observed, Place};
 use crate::outcome::Outcome;
 use crate::plan::{Exchange, UserPaths, What};
+use crate::watch::{Progress, Told, Watch};
 use crate::{redirect, retained};
 
 /// What the agent asks of a worker.
@@ -29,9 +36,25 @@ pub enum Request {
     /// What does the home look like?
     Observe,
     /// Carry out a step.
-    Execute(Box<What>),
+    Execute {
+        /// Which.
+        what: Box<What>,
+        /// Tell how it goes.
+        watched: bool,
+    },
+    /// Cut short what is being carried out. It has no answer of its own.
+    Cancel,
     /// What of these caches is open, and what is not on the share yet?
     Inspect(Vec<Exchange>),
+    /// Look at items, or change what is kept about them.
+    Items {
+        /// The cache.
+        exchange: Box<Exchange>,
+        /// The path below it.
+        path: String,
+        /// What is asked.
+        ask: Ask,
+    },
     /// Settle one conflict.
     Settle {
         /// The cache.
@@ -65,6 +88,8 @@ pub enum Reply {
     Ready,
     /// What it sees.
     Observed(Box<Observed>),
+    /// How a step goes; its answer is still to come.
+    Progress(Progress),
     /// What became of a step, and how quickly the share answered.
     Executed {
         /// What became of it.
@@ -74,6 +99,8 @@ pub enum Reply {
     },
     /// What is open in each cache, in the order asked.
     Inspected(Vec<Inspected>),
+    /// What was asked about items.
+    Items(Found),
     /// The request could not be answered.
     Failed {
         /// Why, with its causes.
@@ -130,18 +157,26 @@ pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Optio
 /// # Errors
 /// When the pipe breaks; a step that fails is an answer, not an error.
 pub fn serve(
-    from: &mut impl Read,
-    to: &mut impl Write,
+    from: impl Read + Send + 'static,
+    to: &mut (impl Write + Send),
     now: impl Fn() -> SystemTime,
 ) -> io::Result<()> {
+    let control = Arc::new(Control::default());
+    let requests = listen(from, Arc::clone(&control));
     let mut whose = None;
-    while let Some(request) = read_frame::<Request>(from)? {
-        let reply = match (request, &whose) {
+    while let Ok(request) = requests.recv() {
+        let reply = match (request?, &whose) {
             (Request::Begin(begin), _) => {
                 whose = Some(begin);
                 Reply::Ready
             }
             (_, None) => Reply::Failed { why: "nobody's home was named yet".to_owned() },
+            (Request::Execute { what, watched }, Some(begin)) => {
+                let carry_out = |watch: Watch<'_>| execute(&what, begin, now(), watch);
+                let (outcome, latency) =
+                    watched_by(&control, watched.then_some(&mut *to), carry_out);
+                Reply::Executed { outcome: Box::new(outcome), latency }
+            }
             (request, Some(begin)) => answer(request, begin, now()),
         };
         write_frame(to, &reply)?;
@@ -149,19 +184,77 @@ pub fn serve(
     Ok(())
 }
 
+/// Reads requests beside the work, so that one can be cut short. The end of the stream cuts too.
+fn listen(
+    mut from: impl Read + Send + 'static,
+    control: Arc<Control>,
+) -> Receiver<io::Result<Request>> {
+    let (to, requests) = channel();
+    std::thread::spawn(move || {
+        loop {
+            let request = read_frame::<Request>(&mut from).transpose();
+            // A new request comes after the answer to the one before: what was cut is over.
+            let cuts =
+                !matches!(&request, Some(Ok(request)) if !matches!(request, Request::Cancel));
+            control.cancel.store(cuts, Ordering::Relaxed);
+            match request {
+                None => return,
+                Some(Ok(Request::Cancel)) => {}
+                Some(request) => {
+                    let broken = request.is_err();
+                    if to.send(request).is_err() || broken {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    requests
+}
+
+/// Carries something out, and tells how it goes if anybody wants to know.
+fn watched_by<T>(
+    control: &Control,
+    to: Option<&mut (impl Write + Send)>,
+    carry_out: impl FnOnce(Watch<'_>) -> T,
+) -> T {
+    control.bytes.store(0, Ordering::Relaxed);
+    control.planned.store(0, Ordering::Relaxed);
+    let told = Told::default();
+    let Some(to) = to else { return carry_out(Watch::new(control, &told, &|_| {})) };
+    let to = Mutex::new(to);
+    let tell = |progress| {
+        let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+        if write_frame(&mut **to, &Reply::Progress(progress)).is_err() {
+            control.cancel.store(true, Ordering::Relaxed); // the agent is gone
+        }
+    };
+    let watch = Watch::new(control, &told, &tell);
+    std::thread::scope(|scope| {
+        let (over, is_over) = channel::<()>();
+        scope.spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = is_over.recv_timeout(PROGRESS_TICK) {
+                watch.tick();
+            }
+        });
+        let done = carry_out(watch);
+        drop(over);
+        done
+    })
+}
+
 fn answer(request: Request, begin: &Begin, now: SystemTime) -> Reply {
     match request {
-        Request::Begin(_) => Reply::Ready,
+        Request::Begin(_) | Request::Cancel | Request::Execute { .. } => Reply::Ready,
         Request::Observe => match observe(begin) {
             Ok(observed) => Reply::Observed(Box::new(observed)),
             Err(error) => Reply::Failed { why: crate::outcome::chain(&error) },
         },
-        Request::Execute(what) => {
-            let (outcome, latency) = execute(&what, begin, now);
-            Reply::Executed { outcome: Box::new(outcome), latency }
-        }
         Request::Inspect(exchanges) => {
             Reply::Inspected(exchanges.iter().map(|exchange| inspect(exchange, begin)).collect())
+        }
+        Request::Items { exchange, path, ask } => {
+            Reply::Items(items::ask(&exchange, &path, ask, &begin.host))
         }
         Request::Settle { exchange, path, how } => {
             let outcome = jobs::settle(&exchange, &path, how, &begin.host, now);
@@ -190,7 +283,7 @@ fn observe(begin: &Begin) -> Result<Observed, retained::RetainedError> {
 }
 
 /// Carries out one step. There is no choice left to make here, only conditions to check.
-fn execute(what: &What, begin: &Begin, now: SystemTime) -> jobs::Exchanged {
+fn execute(what: &What, begin: &Begin, now: SystemTime, watch: Watch<'_>) -> jobs::Exchanged {
     let data = begin.paths().data();
     let host = &begin.host;
     let plain = |result: Result<Outcome, redirect::RedirectError>| {
@@ -202,22 +295,41 @@ fn execute(what: &What, begin: &Begin, now: SystemTime) -> jobs::Exchanged {
         What::Retain { folder, expects, retain } => {
             plain(redirect::retain(*folder, expects, retain, &data))
         }
-        What::Sync(exchange) => jobs::exchange(exchange, host, now),
+        What::Sync(exchange) => synchronise(exchange, host, now, watch),
         What::Probe(exchange) => jobs::look(exchange),
         What::DropCache { folder, exchange } => {
-            jobs::drop_cache(*folder, exchange, &data, host, now)
+            jobs::drop_cache(*folder, exchange, &data, host, now, watch)
         }
-        What::Profile(job) => jobs::profile(job, host, now),
+        What::Profile(job) => jobs::profile(job, host, now, watch),
         What::Cannot { why, hint, .. } => (Outcome::refused(why, hint), None),
     }
 }
 
+/// An exchange, and then the cache is kept within its limits.
+fn synchronise(
+    exchange: &Exchange,
+    host: &str,
+    now: SystemTime,
+    watch: Watch<'_>,
+) -> jobs::Exchanged {
+    let (outcome, latency) = jobs::exchange(exchange, host, now, watch);
+    let whole = outcome.report().is_none_or(|report| !report.cancelled);
+    // Where everything is pinned nothing can go, so that there is nothing to do after a quiet run.
+    let quiet = exchange.how.background && exchange.how.pinned != 0;
+    let due = outcome.is_good() && whole && !(quiet && outcome == Outcome::Unchanged);
+    let more = due.then(|| items::keep_within(exchange, host, now));
+    (outcome.with_more(more.flatten()), latency)
+}
+
 fn inspect(exchange: &Exchange, begin: &Begin) -> Inspected {
-    // A cache that was never exchanged has no journal, and asking must not make one.
-    if matches!(redirect::look(&exchange.journal), crate::observed::Place::Missing) {
-        return Inspected::default();
-    }
     let mut inspected = Inspected::default();
+    // A cache that was never exchanged has no journal, and asking must not make one.
+    if matches!(redirect::look(&exchange.journal), Place::Missing) {
+        if !matches!(redirect::look(&exchange.local), Place::Missing) {
+            inspected.error = Some("never exchanged; whatever is in it is only here".to_owned());
+        }
+        return inspected;
+    }
     let mut note = |outcome: Outcome| {
         if let Outcome::Failed { why, .. } | Outcome::Refused { why, .. } = outcome {
             inspected.error = Some(why);

@@ -200,7 +200,25 @@ fn completions_manuals_and_reference_are_generated() {
 #[test]
 fn the_help_names_every_command() {
     let said = World::new().ok(&["--help"]);
-    for command in ["demo", "run", "policy", "plan", "apply", "logon", "logoff", "sync", "status"] {
+    for command in [
+        "demo",
+        "run",
+        "policy",
+        "plan",
+        "apply",
+        "logon",
+        "logoff",
+        "sync",
+        "release",
+        "ls",
+        "pin",
+        "unpin",
+        "suspend",
+        "resume",
+        "dirty",
+        "status",
+        "conflicts",
+    ] {
         assert!(said.contains(&format!("\n  {command}")), "{command} is missing in\n{said}");
     }
 }

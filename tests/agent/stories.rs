@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use homeport_agent::directory::file::{Snapshot, parse as parse_directory};
 use homeport_agent::facts::facts_for;
+use homeport_agent::keeping::DiskLimits;
 use homeport_agent::observed::{Before, Observed, Phase, Place, Retained};
 use homeport_agent::plan::mounts::locate;
 use homeport_agent::plan::{Ground, Occasion, UserPaths, plan};
 use homeport_agent::settings::Mount;
+use homeport_agent::wish::Wish;
 use homeport_policy::connection::{Observation, Probe, State, Thresholds};
 use homeport_policy::decide::{OnRemoval, decide};
 use homeport_policy::explain::explain;
@@ -211,7 +213,8 @@ fn told(folder: &Path) -> String {
         paths: &paths,
         mounts: &mounts,
         connections: &story.connection.iter().map(Connection::state).collect(),
-        release: false,
+        wish: &Wish::default(),
+        disk: DiskLimits::default(),
         now_unix_ms: story.minutes_later * 60_000,
     });
     let answer = explain(&set, &facts, &rsop, &decision);

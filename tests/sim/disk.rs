@@ -92,6 +92,8 @@ pub struct Inode {
     pub users: bool,
     /// A power cut took its bytes and left the stamp that they had.
     pub deceives: bool,
+    /// Written twice within one tick of the clock, and of one size: no stamp shows the second time.
+    pub unseen: bool,
 }
 
 /// A place for a name.
@@ -178,10 +180,20 @@ impl Disk {
             self.names.insert(node, BTreeMap::new());
         }
         let (names, opened, behind) = (0, 0, None);
-        let (users, deceives) = (false, false);
+        let (users, deceives, unseen) = (false, false, false);
         let kept = attributes;
-        let inode =
-            Inode { body, attributes, number, names, opened, behind, kept, users, deceives };
+        let inode = Inode {
+            body,
+            attributes,
+            number,
+            names,
+            opened,
+            behind,
+            kept,
+            users,
+            deceives,
+            unseen,
+        };
         self.nodes.insert(node, inode);
         node
     }
@@ -464,6 +476,7 @@ impl Disk {
         let inode = self.nodes.get_mut(&node).unwrap();
         let Body::File(old) = &mut inode.body else { return };
         let old = std::mem::replace(old, Arc::new(data));
+        inode.unseen = inode.attributes.ctime == time && is_size_of(&inode.body, old.len());
         inode.behind.get_or_insert(old);
         inode.deceives = false;
         (inode.attributes.mtime, inode.attributes.ctime) = (time, time);
@@ -475,6 +488,10 @@ impl Disk {
         let attributes = Attributes { mode, mtime: self.rounded(mtime), ctime };
         self.nodes.get_mut(&node).unwrap().attributes = attributes;
     }
+}
+
+fn is_size_of(body: &Body, size: usize) -> bool {
+    matches!(body, Body::File(data) if data.len() == size)
 }
 
 pub fn crosses_disks() -> io::Error {

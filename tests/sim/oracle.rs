@@ -9,6 +9,9 @@ use crate::state::{Core, SHARE};
 use crate::volume::look_of;
 use crate::world::World;
 
+/// As in the engine: for how long a stamp proves nothing.
+const RACY_NS: i64 = 2_000_000_000;
+
 /// Compares each computer with the share, and looks at what is claimed for the last time.
 pub fn check_trees(world: &World, reports: &[Option<Report>]) {
     for (seat, report) in reports.iter().enumerate().skip(1) {
@@ -105,6 +108,11 @@ fn is_hidden(core: &Core, seat: usize, path: &str) -> bool {
     // makes nothing durable that is only read.
     let node = core.node_at(SHARE, path);
     let deceives = node.is_some_and(|node| core.disks[SHARE].inode(node).deceives);
+    // The engine reads again what was new when it was recorded. A computer whose clock is ahead of
+    // the server's takes everything there for old.
+    let ahead = core.disks[seat].knobs.skew_ns - core.disks[SHARE].knobs.skew_ns;
+    let unseen = node.is_some_and(|node| core.disks[SHARE].inode(node).unseen);
+    let deceives = deceives || (unseen && ahead > RACY_NS);
     match (stamp(seat), stamp(SHARE)) {
         (Some(one), Some(other)) => {
             let same_time = one.1.abs_diff(other.1) <= grain.unsigned_abs();

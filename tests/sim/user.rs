@@ -426,6 +426,8 @@ impl Person<'_> {
             let mut claim = Claim::new(before.as_ref().and_then(|claim| claim.risk), story);
             if let Some(before) = &before {
                 claim.trail.clone_from(&before.trail);
+                // Who moves a folder does not bring back what a power cut took from the share.
+                claim.pinned = below.is_empty() || before.pinned;
             }
             claim.trail.push(self.core.ledger.folded(&was));
             let before = before.map(|before| (self.core.ledger.folded(&was), Box::new(before)));

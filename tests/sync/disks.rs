@@ -1,5 +1,5 @@
-//! Real small disks: one that fills, and one that ignores case, knows few characters and coarse
-//! times. They are images mounted through a loop device, which only root may do.
+//! Real small disks that fill. They are images mounted through a loop device, which only root may
+//! do.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests touch the disk")]
 
 mod harness;
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{Did, FailureKind, Pairing, Report, Side, Verdict, verdict};
+use harness::{FailureKind, Pairing, Report, Side, Verdict, verdict};
 
 /// A disk of its own, until it is dropped.
 struct Disk {
@@ -57,7 +57,7 @@ fn full(report: &Report) -> usize {
 }
 
 #[test]
-#[ignore = "needs root, loop devices and mkfs.ext4"]
+#[ignore = "needs root and loop devices"]
 fn a_disk_that_fills_stops_what_does_not_fit_and_the_rest_comes_when_there_is_room() {
     for side in [Side::Local, Side::Remote] {
         let (mut it, _disk) = pair_with(side, 8, EXT4, "loop");
@@ -86,7 +86,7 @@ fn a_disk_that_fills_stops_what_does_not_fit_and_the_rest_comes_when_there_is_ro
 }
 
 #[test]
-#[ignore = "needs root, loop devices and mkfs.ext4"]
+#[ignore = "needs root and loop devices"]
 fn replacing_on_a_full_disk_keeps_the_old_version() {
     for side in [Side::Local, Side::Remote] {
         let (it, _disk) = pair_with(side, 8, EXT4, "loop");
@@ -109,56 +109,4 @@ fn replacing_on_a_full_disk_keeps_the_old_version() {
         it.assert_equal();
         assert_eq!(fs::read(it.at(side, "f")).unwrap(), vec![2; 2_500_000], "{side}");
     }
-}
-
-#[test]
-#[ignore = "needs root, loop devices and mkfs.vfat"]
-fn names_that_a_disk_cannot_hold_get_a_verdict_each_and_the_rest_goes_on() {
-    let options = "loop,iocharset=utf8,shortname=mixed";
-    let (it, _disk) = pair_with(Side::Remote, 16, &["mkfs.vfat"], options);
-    for name in ["plain", "Twin", "twin", "col:on", "quest?ion", "Ünï", "d/inside", "D2/Inside"] {
-        it.write(Side::Local, name, name);
-    }
-    let first = it.run();
-    let second = it.run();
-    for name in ["col:on", "quest?ion"] {
-        let told = verdict(&first, name);
-        let Some(Verdict::Failed { kind: FailureKind::Name, message }) = told else {
-            panic!("{name}: {told:?}");
-        };
-        assert!(message.contains(name), "{message}");
-    }
-    // Of two twins one is there, and the other is told of; both stay here.
-    let told = second.items.iter().find(|item| item.path.eq_ignore_ascii_case("twin")).unwrap();
-    let Verdict::Failed { kind: FailureKind::Name, message } = &told.result else {
-        panic!("{told:?}");
-    };
-    assert!(message.contains("only in case"), "{message}");
-    assert_eq!(told.action, Did::Upload);
-    for name in ["Twin", "twin", "col:on"] {
-        assert_eq!(it.read(Side::Local, name).as_deref(), Some(name));
-    }
-    for name in ["plain", "Ünï", "d/inside", "D2/Inside"] {
-        assert_eq!(it.read(Side::Remote, name).as_deref(), Some(name));
-    }
-    assert_eq!(second.counts.failed, 3, "{:?}", second.items);
-    assert_eq!(it.conflicts(), []);
-}
-
-#[test]
-#[ignore = "needs root, loop devices and mkfs.vfat"]
-fn a_change_of_case_travels_to_a_disk_that_ignores_it() {
-    let options = "loop,iocharset=utf8,shortname=mixed";
-    let (it, _disk) = pair_with(Side::Remote, 16, &["mkfs.vfat"], options);
-    it.write(Side::Local, "report.txt", "x");
-    it.write(Side::Local, "folder/f", "y");
-    it.run();
-    fs::rename(it.at(Side::Local, "report.txt"), it.at(Side::Local, "Report.txt")).unwrap();
-    fs::rename(it.at(Side::Local, "folder"), it.at(Side::Local, "Folder")).unwrap();
-    it.run();
-    it.run();
-    let names: Vec<_> = it.tree(Side::Remote).into_keys().collect();
-    assert_eq!(names, ["Folder", "Folder/f", "Report.txt"]);
-    assert_eq!(it.tree(Side::Local).len(), 3);
-    assert_eq!(it.conflicts(), []);
 }

@@ -308,3 +308,29 @@ proptest! {
         prop_assert_eq!(fold(&once, &rules), once);
     }
 }
+
+/// The names here and there, those both agreed on, which side ignores case, and what is left alone.
+#[test]
+fn twins_that_a_side_cannot_hold_are_left_alone() {
+    let share = [false, true];
+    type Case = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
+    let cases: &[(Case, [bool; 2], &[&str])] = &[
+        ((&["a", "A"], &[], &[]), [false, false], &[]),
+        ((&["a", "A"], &[], &[]), share, &["a"]),
+        ((&["a", "A"], &["a"], &["a"]), share, &["A"]),
+        ((&["aB", "Ab"], &["AB"], &[]), share, &["Ab", "aB"]),
+        ((&["a"], &["A"], &[]), share, &["a"]),
+        // A change of case, of either side.
+        ((&["a"], &["A"], &["A"]), share, &[]),
+        ((&["a"], &["A"], &["a"]), share, &[]),
+        ((&["a"], &["a"], &[]), share, &[]),
+        ((&["a"], &["b"], &[]), share, &[]),
+        ((&[], &["x", "X"], &["x"]), [true, false], &["x"]),
+    ];
+    for ((here, there, known), ignores, expected) in cases {
+        let list = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
+        let known = known.iter().map(|name| name.to_string()).collect();
+        let found = homeport_sync::names::twins(&[list(here), list(there)], &known, *ignores);
+        assert_eq!(found.iter().collect::<Vec<_>>(), *expected, "{here:?} {there:?} {known:?}");
+    }
+}

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::args_sync::{
+    Conflicts, Dirty, Keep, Ls, Pin, PinFor, ProgressForm, Release, Suspend, Sync,
+};
+
 /// Keeps a fleet's people and their files together: folder redirection, offline files and roaming
 /// profiles, by policy, with a reason for everything.
 #[derive(Debug, Parser)]
@@ -44,9 +48,23 @@ pub enum Command {
     Logoff(User),
     /// Synchronise offline folders now, whatever the network costs.
     Sync(Sync),
+    /// Let through what the brake holds: mass deletes and mass changes.
+    Release(Release),
+    /// List what is kept offline, and how it stands to its share.
+    Ls(Ls),
+    /// Keep a folder or file always stored on this computer.
+    Pin(Pin),
+    /// Take a pin back.
+    Unpin(Pin),
+    /// Keep every exchange that nobody asks for away from a folder.
+    Suspend(Suspend),
+    /// Let a suspended folder be exchanged with the rest again.
+    Resume(Suspend),
+    /// Say what would be lost if this disk died now.
+    Dirty(Dirty),
     /// Show what holds on this computer, and why.
     Status,
-    /// List and settle conflicts.
+    /// List, show and settle conflicts.
     #[command(subcommand)]
     Conflicts(Conflicts),
     /// Work offline in a network folder until told otherwise, also over a restart.
@@ -201,47 +219,6 @@ pub struct User {
 pub struct OneOrAll {
     /// The user; without a name everybody who is signed in.
     pub user: Option<String>,
-}
-
-/// `homeport sync`
-#[derive(Debug, Args)]
-pub struct Sync {
-    /// The user; without a name everybody who is signed in.
-    pub user: Option<String>,
-    /// Let deletes through that the brake holds, and accept a folder that was replaced.
-    #[arg(long)]
-    pub release: bool,
-}
-
-/// `homeport conflicts …`
-#[derive(Debug, Subcommand)]
-pub enum Conflicts {
-    /// List the open conflicts.
-    List,
-    /// Settle one.
-    Resolve {
-        /// The network path of the item (see `homeport conflicts list`).
-        path: String,
-        /// The version to keep.
-        #[arg(long, value_enum)]
-        keep: Keep,
-        /// Whose conflict it is; needed only when several users have one.
-        #[arg(long)]
-        user: Option<String>,
-    },
-}
-
-/// Which version is kept. The other one stays in the recycle area for 30 days.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Keep {
-    /// The one on this computer.
-    Local,
-    /// The one on the share.
-    Remote,
-    /// The one that was changed last.
-    Latest,
-    /// Both, the one from here under another name.
-    Both,
 }
 
 /// `homeport work-offline` and `work-online`

@@ -20,6 +20,7 @@ use crate::control::{Answer as Reply, Command};
 use crate::perform::perform;
 use crate::plan::Occasion;
 use crate::settings::Settings;
+use crate::wish::Wish;
 
 /// With `--json`, standard output is for the result alone, and the story goes to standard error.
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -72,7 +73,7 @@ pub(super) fn run(directory: Option<PathBuf>, json: bool) -> Answer {
         tell!("  homeport --settings {} {command}", settings.display());
     }
     let json = serde_json::json!({ "directory": root });
-    Ok(Said { text: String::new(), json, exit: Exit::Ok, coloured: false })
+    Ok(Said { text: String::new(), json, exit: Exit::Ok, coloured: false, aside: false })
 }
 
 fn stage(directory: Option<PathBuf>) -> Result<PathBuf, DemoError> {
@@ -181,7 +182,7 @@ impl Play {
 
     async fn turn(&self, agent: &mut Agent, occasion: Occasion) -> Result<Reply, Stopped> {
         let (user, cause) = (Some(USER.to_owned()), "the demo".to_owned());
-        let command = Command::Turn { user, occasion, release: false, dry: false, cause };
+        let command = Command::Turn { user, occasion, wish: Wish::default(), dry: false, cause };
         self.tell(perform(agent, command).await)
     }
 

@@ -1,9 +1,14 @@
 //! The command line: reads what is asked, has it done, prints the answer.
 
 mod args;
+mod args_sync;
 pub mod demo;
 pub mod exit;
+mod offline;
+mod place;
 mod policy;
+mod progress;
+mod run;
 mod service;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -26,6 +31,8 @@ pub struct Said {
     exit: Exit,
     /// The text has colours of our own, and everything foreign in it is escaped already.
     coloured: bool,
+    /// Standard output is taken by something else; this goes to standard error.
+    aside: bool,
 }
 
 /// A command that could not be carried out: printed once, with all causes.
@@ -67,7 +74,10 @@ pub fn main() -> Exit {
                 false if said.coloured => said.text,
                 false => plain(&said.text),
             };
-            print(&text);
+            match said.aside {
+                true => complain(&text),
+                false => print(&text),
+            }
             said.exit
         }
         Err(Stopped { message, hint, exit }) => {
@@ -128,7 +138,13 @@ fn carry_out(cli: Cli) -> Answer {
             let mut out = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "homeport", &mut out);
             let text = String::from_utf8_lossy(&out).into_owned();
-            Ok(Said { json: text.clone().into(), text, exit: Exit::Ok, coloured: false })
+            Ok(Said {
+                json: text.clone().into(),
+                text,
+                exit: Exit::Ok,
+                coloured: false,
+                aside: false,
+            })
         }
         Command::Man { directory } => man(&directory),
         Command::Worker => service::worker(),
@@ -143,7 +159,7 @@ fn man(directory: &PathBuf) -> Answer {
     clap_mangen::generate_to(Cli::command(), directory)
         .map_err(|error| Stopped::environment(&error))?;
     let text = format!("manual pages are in {}\n", directory.display());
-    Ok(Said { json: text.clone().into(), text, exit: Exit::Ok, coloured: false })
+    Ok(Said { json: text.clone().into(), text, exit: Exit::Ok, coloured: false, aside: false })
 }
 
 /// Every command with its one-line description, for the documentation.

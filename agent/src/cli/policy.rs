@@ -57,7 +57,7 @@ fn check(directory: Option<PathBuf>, path: &Path, colour: bool) -> Answer {
     let exit = if set.is_some() { Exit::Ok } else { Exit::Policy };
     let text = if colour { text } else { super::plain(&text) };
     let json = json!({ "objects": objects, "good": set.is_some(), "diagnostics": diagnostics });
-    Ok(Said { text, json, exit, coloured: colour })
+    Ok(Said { text, json, exit, coloured: colour, aside: false })
 }
 
 /// The set of a directory, or everything that is wrong with it.
@@ -128,7 +128,13 @@ fn explain_one(args: &Explain, path: &Path) -> Answer {
     let decision = decide(&rsop, &facts);
     let explanation = explain(&set, &facts, &rsop, &decision);
     let json = serde_json::to_value(&explanation).map_err(|e| Stopped::environment(&e))?;
-    Ok(Said { text: format!("{explanation}\n"), json, exit: Exit::Ok, coloured: false })
+    Ok(Said {
+        text: format!("{explanation}\n"),
+        json,
+        exit: Exit::Ok,
+        coloured: false,
+        aside: false,
+    })
 }
 
 fn diff(args: &Diff) -> Answer {
@@ -136,7 +142,7 @@ fn diff(args: &Diff) -> Answer {
     let snapshot = load_directory(&args.directory)?;
     let found = rehearse(&old, &new, &snapshot, os(args.os), args.all);
     let json = serde_json::to_value(&found).map_err(|error| Stopped::environment(&error))?;
-    Ok(Said { text: found.to_string(), json, exit: Exit::Ok, coloured: false })
+    Ok(Said { text: found.to_string(), json, exit: Exit::Ok, coloured: false, aside: false })
 }
 
 fn schema(format: SchemaFormat, filter: &str) -> Said {
@@ -146,5 +152,5 @@ fn schema(format: SchemaFormat, filter: &str) -> Said {
         SchemaFormat::Text => reference::text(filter),
         SchemaFormat::Markdown => crate::cli::reference_page(),
     };
-    Said { text, json, exit: Exit::Ok, coloured: false }
+    Said { text, json, exit: Exit::Ok, coloured: false, aside: false }
 }

@@ -1,4 +1,4 @@
-//! Commands that concern this computer: run, plan, apply, logon, logoff, sync, status, conflicts.
+//! Commands that concern this computer: run, plan, apply, logon, logoff, status, work-offline.
 #![expect(clippy::disallowed_methods, reason = "edge: reads settings, finds its own program")]
 
 use std::io::Read as _;
@@ -7,21 +7,22 @@ use std::path::Path;
 use homeport_policy::unc::Unc;
 use serde_json::json;
 
-use super::args::{Command, Conflicts, Force, Keep, OccasionName};
-use super::{Answer, Said, Stopped};
+use super::args::{Command, Conflicts, Force, OccasionName, ProgressForm};
+use super::progress::Teller;
+use super::run::run;
+use super::{Answer, Said, Stopped, offline};
 use crate::agent::Agent;
 use crate::cli::exit::Exit;
 use crate::clock::Clock;
 use crate::control::{self, Command as Control};
-use crate::jobs::resolve_word;
 use crate::limits::SETTINGS_BYTES_MAX;
 use crate::outcome::chain;
-use crate::perform::perform;
 use crate::plan::Occasion;
 use crate::report::metrics::Metrics;
 use crate::report::status::Status;
 use crate::settings::{LogFormat, Settings, SettingsError};
-use crate::state::{CONTROL, STATUS};
+use crate::state::STATUS;
+use crate::wish::Wish;
 use crate::{daemon, state, worker};
 
 /// Reads the settings.
@@ -45,8 +46,12 @@ pub(super) fn carry_out(command: Command, path: &Path) -> Answer {
     if let Command::Status = command {
         return status(&settings);
     }
-    if let Command::Conflicts(Conflicts::List) = command {
-        return conflicts(&settings);
+    match command {
+        Command::Conflicts(Conflicts::List) => return offline::conflicts(&settings),
+        Command::Conflicts(Conflicts::Show { path, user }) => {
+            return offline::show(&path, user, &settings);
+        }
+        _ => {}
     }
     log_to_stderr(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -54,20 +59,26 @@ pub(super) fn carry_out(command: Command, path: &Path) -> Answer {
     if let Command::Run = command {
         let mut agent = open(settings)?;
         runtime.block_on(daemon::run(&mut agent)).map_err(|e| Stopped::environment(&e))?;
-        return Ok(Said { text: String::new(), json: json!({}), exit: Exit::Ok, coloured: false });
+        return Ok(Said {
+            text: String::new(),
+            json: json!({}),
+            exit: Exit::Ok,
+            coloured: false,
+            aside: false,
+        });
     }
     // A sign-in goes on whatever the policy is; who asks for policy is told that it is rejected.
     let asks_for_policy = matches!(command, Command::Plan(_) | Command::Apply(_));
+    let form = match &command {
+        Command::Sync(sync) => sync.progress,
+        Command::Release(release) => release.progress,
+        _ => Some(ProgressForm::None),
+    };
     let control = to_control(command, &settings)?;
-    let socket = settings.state_dir.join(CONTROL);
-    let answer = runtime.block_on(async {
-        match control::send(&socket, &control).await {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Ok(perform(&mut open(settings)?, control).await),
-            Err(error) => Err(Stopped::environment(&error)),
-        }
-    })?;
-    told(answer, asks_for_policy)
+    let mut teller = Teller::begin(form);
+    let answer = runtime.block_on(run(control, settings, &mut teller))?;
+    let said = told(answer, asks_for_policy)?;
+    Ok(Said { aside: teller.takes_output(), ..said })
 }
 
 fn told(answer: control::Answer, asks_for_policy: bool) -> Answer {
@@ -80,7 +91,7 @@ fn told(answer: control::Answer, asks_for_policy: bool) -> Answer {
         (0, _) => Exit::Refused,
         _ => Exit::Failed,
     };
-    Ok(Said { text: answer.text, json: answer.json, exit, coloured: false })
+    Ok(Said { text: answer.text, json: answer.json, exit, coloured: false, aside: false })
 }
 
 fn name(command: &Command) -> &'static str {
@@ -89,19 +100,15 @@ fn name(command: &Command) -> &'static str {
         Command::Apply(_) => "apply",
         Command::Logon(_) => "logon",
         Command::Logoff(_) => "logoff",
-        Command::Sync(_) => "sync",
-        Command::Conflicts(_) => "conflicts resolve",
-        Command::WorkOffline(_) => "work-offline",
-        Command::WorkOnline(_) => "work-online",
         _ => "",
     }
 }
 
 fn to_control(command: Command, settings: &Settings) -> Result<Control, Stopped> {
     let cause = format!("`homeport {}`", name(&command));
-    let turn = |user: Option<String>, occasion, release, dry| {
-        let cause = cause.clone();
-        Control::Turn { user, occasion, release, dry, cause }
+    let turn = |user: Option<String>, occasion, dry| {
+        let (cause, wish) = (cause.clone(), Wish::default());
+        Control::Turn { user, occasion, wish, dry, cause }
     };
     Ok(match command {
         Command::Plan(plan) => {
@@ -112,22 +119,29 @@ fn to_control(command: Command, settings: &Settings) -> Result<Control, Stopped>
                 OccasionName::Background => Occasion::Background,
                 OccasionName::Manual => Occasion::Manual,
             };
-            turn(Some(plan.user), occasion, false, true)
+            turn(Some(plan.user), occasion, true)
         }
-        Command::Apply(one) => turn(one.user, Occasion::Refresh, false, false),
-        Command::Logon(user) => turn(Some(user.user), Occasion::Logon, false, false),
-        Command::Logoff(user) => turn(Some(user.user), Occasion::Logoff, false, false),
-        Command::Sync(sync) => turn(sync.user, Occasion::Manual, sync.release, false),
+        Command::Apply(one) => turn(one.user, Occasion::Refresh, false),
+        Command::Logon(user) => turn(Some(user.user), Occasion::Logon, false),
+        Command::Logoff(user) => turn(Some(user.user), Occasion::Logoff, false),
+        Command::Sync(sync) => offline::sync(sync, settings)?,
+        Command::Release(release) => offline::release(release),
+        Command::Ls(ls) => offline::ls(ls, settings)?,
+        Command::Pin(pin) => offline::pin(pin, false, settings)?,
+        Command::Unpin(pin) => offline::pin(pin, true, settings)?,
+        Command::Suspend(folder) => offline::suspend(folder, true, settings)?,
+        Command::Resume(folder) => offline::suspend(folder, false, settings)?,
+        Command::Dirty(dirty) => offline::dirty(dirty),
         Command::WorkOffline(force) => forced(force, settings, true)?,
         Command::WorkOnline(force) => forced(force, settings, false)?,
         Command::Conflicts(Conflicts::Resolve { path, keep, user }) => {
-            resolve(&path, keep, user, settings)?
+            offline::resolve(&path, keep, user, settings)?
         }
         _ => return Err(Stopped::new("not a command for the agent", "see --help", Exit::Usage)),
     })
 }
 
-fn unc(path: &str) -> Result<Unc, Stopped> {
+pub(super) fn unc(path: &str) -> Result<Unc, Stopped> {
     Unc::parse(path).map_err(|error| {
         Stopped::new(format!("{path:?}: {error}"), r"like '\\srv\share\folder'", Exit::Usage)
     })
@@ -140,38 +154,8 @@ fn forced(force: Force, settings: &Settings, offline: bool) -> Result<Control, S
     Ok(Control::Force { user, path, offline })
 }
 
-fn resolve(
-    path: &str,
-    keep: Keep,
-    user: Option<String>,
-    settings: &Settings,
-) -> Result<Control, Stopped> {
-    let status = read_status(settings)?;
-    let path = unc(path)?;
-    let has_it = |user: &crate::report::status::UserStatus| {
-        user.caches.iter().any(|cache| {
-            cache.conflicts.iter().any(|conflict| {
-                Unc::parse(&conflict_path(&cache.path, &conflict.path)).as_ref() == Ok(&path)
-            })
-        })
-    };
-    let user = the_user(user, &status, has_it)?;
-    let word = match keep {
-        Keep::Local => "keep-local",
-        Keep::Remote => "keep-remote",
-        Keep::Latest => "keep-latest",
-        Keep::Both => "keep-both",
-    };
-    let how = resolve_word(word).unwrap_or_default();
-    Ok(Control::Settle { user, path, how })
-}
-
-fn conflict_path(cache: &str, below: &str) -> String {
-    format!(r"{cache}\{}", below.replace('/', r"\"))
-}
-
 /// The user that was named, or the only one that fits.
-fn the_user(
+pub(super) fn the_user(
     named: Option<String>,
     status: &Status,
     fits: impl Fn(&crate::report::status::UserStatus) -> bool,
@@ -209,7 +193,7 @@ fn log_to_stderr(settings: &Settings) {
     };
 }
 
-fn read_status(settings: &Settings) -> Result<Status, Stopped> {
+pub(super) fn read_status(settings: &Settings) -> Result<Status, Stopped> {
     let path = settings.state_dir.join(STATUS);
     let status = state::read(&path).map_err(|error| Stopped::environment(&error))?;
     status.ok_or_else(|| {
@@ -221,43 +205,19 @@ fn read_status(settings: &Settings) -> Result<Status, Stopped> {
 fn status(settings: &Settings) -> Answer {
     let status = read_status(settings)?;
     let json = serde_json::to_value(&status).map_err(|error| Stopped::environment(&error))?;
-    Ok(Said { text: status.to_string(), json, exit: Exit::Ok, coloured: false })
-}
-
-fn conflicts(settings: &Settings) -> Answer {
-    let status = read_status(settings)?;
-    let (mut text, mut list) = (String::new(), Vec::new());
-    for (name, user) in &status.users {
-        for cache in &user.caches {
-            for conflict in &cache.conflicts {
-                let path = conflict_path(&cache.path, &conflict.path);
-                let time = crate::report::status::moment;
-                let (local, remote) = (conflict.local, conflict.remote);
-                text.push_str(&format!(
-                    "{path}\n    {name}; here: {} bytes, {}; on the share: {} bytes, {}\n",
-                    local.size,
-                    time(local.mtime_unix_ms),
-                    remote.size,
-                    time(remote.mtime_unix_ms)
-                ));
-                list.push(json!({ "user": name, "path": path, "conflict": conflict }));
-            }
-        }
-    }
-    if text.is_empty() {
-        text.push_str("no open conflicts\n");
-    } else {
-        text.push_str(
-            "\nsettle one with: homeport conflicts resolve PATH --keep local|remote|both\n",
-        );
-    }
-    Ok(Said { text, json: list.into(), exit: Exit::Ok, coloured: false })
+    Ok(Said { text: status.to_string(), json, exit: Exit::Ok, coloured: false, aside: false })
 }
 
 /// The worker's whole life; its standard output belongs to the protocol.
 pub(super) fn worker() -> Answer {
     let clock = Clock::system();
-    let (mut from, mut to) = (std::io::stdin().lock(), std::io::stdout().lock());
-    worker::serve(&mut from, &mut to, || clock.now()).map_err(|e| Stopped::environment(&e))?;
-    Ok(Said { text: String::new(), json: serde_json::Value::Null, exit: Exit::Ok, coloured: false })
+    worker::serve(std::io::stdin(), &mut std::io::stdout(), || clock.now())
+        .map_err(|e| Stopped::environment(&e))?;
+    Ok(Said {
+        text: String::new(),
+        json: serde_json::Value::Null,
+        exit: Exit::Ok,
+        coloured: false,
+        aside: false,
+    })
 }

@@ -4,7 +4,7 @@
 //! expects to find; if the world differs by then, it is refused, never forced.
 
 pub mod mounts;
-mod part;
+pub mod part;
 mod redirect;
 mod roam;
 mod sync;
@@ -319,6 +319,12 @@ pub fn plan(ground: &Ground<'_>) -> Plan {
     plan
 }
 
+/// Every offline folder of the user as an exchange in both directions, whether it may be exchanged
+/// now or not.
+pub fn caches(ground: &Ground<'_>) -> Vec<Exchange> {
+    sync::caches(ground)
+}
+
 impl Plan {
     /// The exchanges of caches in it.
     pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
@@ -365,7 +371,8 @@ impl std::fmt::Display for What {
         let directions = |exchange: &Exchange| match (exchange.sync_in, exchange.sync_out) {
             (true, true) => "in both directions",
             (true, false) => "inwards",
-            _ => "outwards",
+            (false, true) => "outwards",
+            (false, false) => "as far as something is missing here",
         };
         match self {
             Self::Redirect(redirect) => {

@@ -41,7 +41,10 @@ fn drop_caches(ground: &Ground<'_>, plan: &mut Plan) {
             plan.not_now(&unc, format!("its cache stays: {other} lies in it"));
         } else {
             match sync::exchange(ground, &unc, false, true) {
-                Ok(exchange) => plan.push(What::DropCache { folder, exchange }, &because),
+                Ok(mut exchange) => {
+                    exchange.how.skip_suspended = false; // a cache goes whole or not at all
+                    plan.push(What::DropCache { folder, exchange }, &because);
+                }
                 Err(error) => plan.cannot(&unc, error.to_string(), error.hint(), &because),
             }
         }
@@ -251,7 +254,8 @@ impl OneFolder<'_> {
         match sync::automatic(self.ground, self.ground.connections.get(unc)) {
             Err(why) => plan.not_now(unc, why),
             Ok(()) => {
-                if let Ok(exchange) = sync::exchange(self.ground, unc, true, true) {
+                if let Ok(mut exchange) = sync::exchange(self.ground, unc, true, true) {
+                    exchange.how.skip_suspended = false;
                     plan.push(What::Sync(exchange), because);
                 }
             }

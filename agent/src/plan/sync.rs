@@ -5,10 +5,12 @@ use homeport_policy::decide::BackgroundAction;
 use homeport_policy::reason::{Because, Reason};
 use homeport_policy::sync_rules::Extent;
 use homeport_policy::unc::Unc;
+use homeport_sync::flags::Flags;
 
 use crate::observed::{Phase, Retained};
 use crate::plan::mounts::{Unmapped, locate};
-use crate::plan::{Exchange, Ground, Occasion, Plan, What};
+use crate::plan::{Exchange, Ground, Occasion, Plan, What, part};
+use crate::wish::How;
 
 /// A cache that exists or is to exist, and what it is for.
 struct Scope {
@@ -19,10 +21,18 @@ struct Scope {
     create: bool,
     /// Whether a folder is redirected into it, or policy assigns it.
     is_lived_in: bool,
+    /// If not empty, only these paths below it.
+    only: Vec<String>,
 }
 
 pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
-    for scope in scopes(ground) {
+    let wanted = wanted(ground);
+    if let Some(only) = ground.wish.only.as_ref().filter(|_| wanted.is_empty()) {
+        let all: Vec<Unc> = scopes(ground).into_iter().map(|scope| scope.unc).collect();
+        let (why, hint) = part::lies_outside(&ground.paths.user, all.iter());
+        return plan.cannot(only, why, hint, &[]);
+    }
+    for scope in wanted {
         // A folder that this plan brings home is exchanged and given up by its own steps.
         if leaves(plan, &scope.unc) {
             continue;
@@ -33,7 +43,7 @@ pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
         }
         match directions(ground, &scope, arrives) {
             Err(why) => plan.not_now(&scope.unc, why),
-            Ok((false, false)) => {
+            Ok((false, false)) if ground.occasion != Occasion::Manual => {
                 let state = ground.connections.get(&scope.unc);
                 if ground.occasion == Occasion::Exchange
                     && probe_due(ground, state, OfflineReason::Slow)
@@ -43,11 +53,7 @@ pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
                 }
             }
             Ok((sync_in, sync_out)) => match exchange(ground, &scope.unc, sync_in, sync_out) {
-                Ok(mut exchange) => {
-                    exchange.remote.create = scope.create;
-                    exchange.remote.exclusive = scope.create;
-                    plan.push(What::Sync(exchange), &scope.because);
-                }
+                Ok(exchange) => plan.push(What::Sync(scope.exchange(exchange)), &scope.because),
                 Err(error) => {
                     let (why, hint) = (error.to_string(), error.hint());
                     plan.cannot(&scope.unc, why, hint, &scope.because);
@@ -55,6 +61,47 @@ pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
             },
         }
     }
+}
+
+impl Scope {
+    /// The exchange of this cache, from that of any cache.
+    fn exchange(&self, mut exchange: Exchange) -> Exchange {
+        exchange.remote.create = self.create;
+        exchange.remote.exclusive = self.create;
+        exchange.how.pinned = self.pinned();
+        exchange.how.only.clone_from(&self.only);
+        exchange
+    }
+
+    /// For whom everything in it is always stored here.
+    fn pinned(&self) -> u32 {
+        self.because.iter().fold(0, |all, because| match because.reason {
+            Reason::CacheRedirected => all | homeport_sync::pins::REDIRECTED,
+            Reason::CacheAssigned => all | homeport_sync::pins::USER_POLICY,
+            _ => all,
+        })
+    }
+}
+
+/// Every cache there is, whether it may be exchanged now or not.
+pub(super) fn caches(ground: &Ground<'_>) -> Vec<Exchange> {
+    let lived_in = wanted(ground).into_iter().filter(|scope| scope.is_lived_in);
+    lived_in
+        .filter_map(|scope| Some(scope.exchange(exchange(ground, &scope.unc, true, true).ok()?)))
+        .collect()
+}
+
+/// The caches that a person wants; that is every one, if none was named.
+fn wanted(ground: &Ground<'_>) -> Vec<Scope> {
+    let mut scopes = scopes(ground);
+    if let Some(only) = &ground.wish.only {
+        scopes.retain_mut(|scope| {
+            let below = part::below(ground, &scope.unc, only).filter(|_| scope.is_lived_in);
+            scope.only.extend(below.iter().filter(|below| !below.is_empty()).cloned());
+            below.is_some()
+        });
+    }
+    scopes
 }
 
 /// What policy wants kept offline, and every cache behind a folder that is still redirected.
@@ -74,6 +121,7 @@ fn scopes(ground: &Ground<'_>) -> Vec<Scope> {
             because: cache.because.to_vec(),
             suspended: cache.action.suspended,
             create,
+            only: Vec::new(),
         });
     }
     let redirected = |retained: &&Retained| retained.cached && retained.phase != Phase::Restored;
@@ -83,7 +131,8 @@ fn scopes(ground: &Ground<'_>) -> Vec<Scope> {
             let because = vec![Because::fact(Reason::CacheRedirected, fact)];
             let unc = retained.target.clone();
             let is_lived_in = true;
-            scopes.push(Scope { unc, because, suspended: false, create: false, is_lived_in });
+            let (suspended, create, only) = (false, false, Vec::new());
+            scopes.push(Scope { unc, because, suspended, create, is_lived_in, only });
         }
     }
     scopes
@@ -113,7 +162,8 @@ fn probe_due(ground: &Ground<'_>, state: Option<&State>, reason: OfflineReason) 
 /// Which way changes go now: `(in, out)`, or why none go.
 fn directions(ground: &Ground<'_>, scope: &Scope, arrives: bool) -> Result<(bool, bool), String> {
     let state = ground.connections.get(&scope.unc);
-    let both = Ok((true, true));
+    let both =
+        Ok(ground.wish.flags.map_or((true, true), |flags| (flags.sync_in(), flags.sync_out())));
     match ground.occasion {
         Occasion::Manual => match state.map(State::manual_sync_allowed) {
             Some(Allowed::No(why)) => Err(why.text().to_owned()),
@@ -207,6 +257,22 @@ pub(super) fn exchange(
         sync_out,
         rules: ground.rules.clone(),
         exclude: Vec::new(),
-        release: ground.release,
+        how: how(ground),
     })
+}
+
+/// What nobody asked for keeps out of people's way.
+fn how(ground: &Ground<'_>) -> How {
+    let by_itself = ground.occasion != Occasion::Manual;
+    let flags = ground.wish.flags;
+    How {
+        background: by_itself || flags.is_some_and(Flags::background),
+        skip_suspended: by_itself || flags.is_some_and(Flags::skip_suspended_dirs),
+        pinned: 0,
+        release: ground.wish.release,
+        merge_root: ground.wish.merge_root,
+        flags,
+        only: Vec::new(),
+        disk: ground.disk,
+    }
 }

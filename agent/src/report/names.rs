@@ -81,6 +81,8 @@ names! {
         "Bytes of local changes that are not on their share yet.";
     SYNC_HELD_DELETES "homeport_sync_held_deletes" Gauge [],
         "Deletes that the brake holds until a person releases them.";
+    SYNC_HELD_CHANGES "homeport_sync_held_changes" Gauge [],
+        "Replaced files that the brake holds until a person releases them.";
     SYNC_ITEM_FAILURES "homeport_sync_item_failures_total" Counter [],
         "Files that could not be exchanged.";
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::OUTCOMES_MAX;
 use crate::load::{Loaded, PolicyState};
 use crate::outcome::Outcome;
-use crate::plan::{NotNow, Occasion, Plan};
+use crate::plan::{NotNow, Occasion, Plan, What};
 
 /// Everything the agent knows about how things stand.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -113,6 +113,9 @@ pub struct CacheStatus {
     pub pending_bytes: u64,
     /// Deletes that the brake holds.
     pub held_deletes: u64,
+    /// Replaced files that the brake holds.
+    #[serde(default)]
+    pub held_changes: u64,
     /// Why conflicts or changes could not be told.
     pub error: Option<String>,
 }
@@ -165,6 +168,10 @@ pub fn step_line(step: &crate::plan::Step, outcome: &Outcome) -> Line {
     let text = match outcome {
         Outcome::Done { detail, .. } => format!("done: {detail}"),
         Outcome::Unchanged => "nothing to do".to_owned(),
+        // What cannot be done says why by itself.
+        Outcome::Refused { hint, .. } if matches!(step.what, What::Cannot { .. }) => {
+            format!("refused ({hint})")
+        }
         Outcome::Refused { why, hint } => format!("refused: {why} ({hint})"),
         Outcome::Failed { why, unreachable: true } => format!("offline: {why}"),
         Outcome::Failed { why, .. } => format!("failed: {why}"),
@@ -261,9 +268,10 @@ fn write_user(out: &mut String, name: &str, user: &UserStatus) -> std::fmt::Resu
             let (items, bytes) = (cache.pending_items, cache.pending_bytes);
             writeln!(out, "      {items} changes ({bytes} bytes) are only on this computer")?;
         }
-        if cache.held_deletes > 0 {
-            let held = cache.held_deletes;
-            writeln!(out, "      {held} deletes are held; `homeport sync --release` lets them go")?;
+        for (held, what) in [(cache.held_deletes, "deletes"), (cache.held_changes, "changes")] {
+            if held > 0 {
+                writeln!(out, "      {held} {what} are held; `homeport release` lets them go")?;
+            }
         }
         for conflict in &cache.conflicts {
             let what = format!("{:?}", conflict.kind);

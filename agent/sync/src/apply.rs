@@ -1,6 +1,7 @@
 //! Carries out what was decided, batch by batch, and records each thing after it is durable.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use crate::conflict::Resolver;
 use crate::content::{Blocks, LARGE_BYTES};
@@ -79,6 +80,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
     /// # Errors
     /// Only when the journal fails; the rest is in the report.
     pub fn work(&mut self, deltas: &[Delta]) -> Result<(), SyncError> {
+        self.run.control.planned.fetch_add(self.planned(deltas), Ordering::Relaxed);
         let hold = brake(deltas, self.found.known, self.run.options);
         let is_late = |delta: &&Delta| delta.is_delete() || delta.replaces_folder();
         self.work_through(deltas.iter().filter(|delta| !is_late(delta)), hold)?;
@@ -89,6 +91,18 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             }
         }
         self.flush()
+    }
+
+    /// File bytes that are to be carried.
+    fn planned(&self, deltas: &[Delta]) -> u64 {
+        let due = deltas.iter().filter(|delta| self.is_due(delta));
+        let carried = due.filter_map(|delta| match delta.action {
+            Action::CopyIn => delta.there.as_ref(),
+            Action::CopyOut => delta.here.as_ref(),
+            _ => None,
+        });
+        let files = carried.filter(|entry| entry.kind == Kind::File);
+        files.map(|entry| entry.stamp.size).sum()
     }
 
     /// Closes conflicts that are none any more.

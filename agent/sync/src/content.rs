@@ -99,6 +99,8 @@ pub struct Control {
     pub cancel: AtomicBool,
     /// File bytes written so far.
     pub bytes: AtomicU64,
+    /// File bytes that are to be written, as far as is known; 0 before anything is planned.
+    pub planned: AtomicU64,
 }
 
 impl Control {
@@ -204,7 +206,7 @@ pub fn copy(
     pass(from, size, control, &mut |part, at| {
         to.write_at(part, at)?;
         control.bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
-        throttle.spend(part.len() as u64);
+        throttle.spend(part.len() as u64, &control.cancel);
         Ok(())
     })
 }
@@ -246,7 +248,7 @@ pub fn patch(
         to.write_at(part, offset)?;
         travelled += filled as u64;
         control.bytes.fetch_add(filled as u64, Ordering::Relaxed);
-        throttle.spend(filled as u64);
+        throttle.spend(filled as u64, &control.cancel);
     }
     Ok((new, travelled))
 }

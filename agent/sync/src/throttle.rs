@@ -1,8 +1,12 @@
 //! Keeps all copies of a run together within a rate.
 #![expect(clippy::disallowed_methods, reason = "edge: bandwidth limits wait")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Longest it waits without looking whether it is to stop.
+const NAP: Duration = Duration::from_millis(50);
 
 /// Waits so that a rate is not exceeded by more than one block.
 #[derive(Debug)]
@@ -18,8 +22,8 @@ impl Throttle {
         Self { state: rate.map(|rate| (rate as f64, Mutex::new(Instant::now()))) }
     }
 
-    /// Accounts for some bytes, and waits until they are due.
-    pub fn spend(&self, bytes: u64) {
+    /// Accounts for some bytes, and waits until they are due, or until it is to stop.
+    pub fn spend(&self, bytes: u64, stop: &AtomicBool) {
         let Some((rate, next)) = &self.state else { return };
         let wait = {
             let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -27,6 +31,13 @@ impl Throttle {
             *next = (*next).max(now) + Duration::from_secs_f64(bytes as f64 / rate);
             next.duration_since(now)
         };
-        std::thread::sleep(wait);
+        let due = Instant::now() + wait;
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() || stop.load(Ordering::Relaxed) {
+                return;
+            }
+            std::thread::sleep(left.min(NAP));
+        }
     }
 }

@@ -139,7 +139,8 @@ fn put_item(
     }
     let mut insert = database.prepare_cached(
         "INSERT INTO item VALUES (?1, ?2, ?3,
-            CASE WHEN ?4 THEN (SELECT coalesce(max(folder), 0) + 1 FROM item WHERE folder IS NOT NULL) END,
+            CASE WHEN ?4 THEN
+                (SELECT coalesce(max(folder), 0) + 1 FROM item WHERE folder IS NOT NULL) END,
             ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
          ON CONFLICT (parent, name) DO UPDATE SET kind = ?3,
             folder = CASE WHEN ?4 THEN coalesce(folder, excluded.folder) END,
