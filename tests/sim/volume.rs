@@ -126,7 +126,9 @@ pub fn look_of(disk: &Disk, node: Node) -> Look {
         Body::File(_) => (Kind::File, None),
         Body::Link(text) => (Kind::Link, Some(text.clone().into_boxed_str())),
     };
-    Look::Entry(Entry { kind, stamp: stamp_of(disk, node), mode: inode.attributes.mode, link })
+    let shared = kind == Kind::File && inode.names > 1;
+    let (stamp, mode) = (stamp_of(disk, node), inode.attributes.mode);
+    Look::Entry(Entry { kind, stamp, mode, shared, link })
 }
 
 /// What of a stamp any disk shows.

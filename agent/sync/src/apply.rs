@@ -41,6 +41,8 @@ pub struct Applier<'r, 'a, 'g> {
     pub(crate) clashing_folders: Vec<String>,
     pub(crate) records: Vec<Record>,
     pub(crate) throttle: Throttle,
+    /// What is to be recorded was written by people here, and is not known to be durable.
+    adopted: bool,
     pub(crate) in_use: Option<InUse>,
     count: u64,
 }
@@ -69,6 +71,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             seen_conflicts: seen,
             clashing_folders: Vec::new(),
             records: Vec::new(),
+            adopted: false,
             in_use: None,
             count: 0,
         })
@@ -127,7 +130,10 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), SyncError> {
-        self.run.write(&mut self.records)
+        match std::mem::take(&mut self.adopted) {
+            true => self.run.write_durable(&mut self.records),
+            false => self.run.write(&mut self.records),
+        }
     }
 
     /// Whether something is to be done about it: it may go in this direction, and does not wait for
@@ -201,6 +207,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
     fn adopt(&mut self, delta: &Delta) {
         let (Some(here), Some(there)) = (&delta.here, &delta.there) else { return };
         if let Some(content) = &delta.content {
+            self.adopted = true;
             self.record(&delta.path, (**content).clone(), here.stamp, there.stamp);
         }
     }

@@ -43,15 +43,22 @@ impl Applier<'_, '_, '_> {
                 None => folders.push((job, made.next().unwrap_or(Ok(())))),
             }
         }
-        let folders = self.finish_folders(folders);
         let results = prepare(&files, results, !whole, &sides, self.run.area);
         let ready = files.iter().zip(&results);
         let ready = ready.filter_map(|(job, staged)| Some((job, staged.as_ref().ok()?)));
         let intents =
             ready.map(|(job, staged)| self.intent(job, staged.content.clone(), staged.stamp));
         let mut intents: Vec<Record> = intents.collect();
-        self.run.write(&mut intents)?;
+        let flushed = [false, true].map(|out| {
+            let mut ours = files.iter().zip(&results);
+            whole && ours.any(|(job, staged)| job.out == out && staged.is_ok())
+        });
+        match files.iter().any(|job| job.out) {
+            true => self.run.write_durable(&mut intents)?,
+            false => self.run.write(&mut intents)?,
+        }
         let placed = commit(&files, results, &sides, self.run.area);
+        let folders = self.finish_folders(folders, flushed);
         let mut told = Vec::new();
         for (job, placed) in folders.iter().map(|(j, p)| (j, p)).chain(files.iter().zip(&placed)) {
             told.push((job.path().to_owned(), job.out, self.placed(job, placed)));
@@ -73,17 +80,19 @@ impl Applier<'_, '_, '_> {
         Record::Intent(Intent { path: job.path().to_owned(), here: !job.out, was: None, base })
     }
 
-    /// Makes the names of new folders durable, and looks at them.
+    /// Makes the names of new folders durable where that side was not flushed since they were made,
+    /// and looks at them.
     fn finish_folders<'p>(
         &self,
         folders: Vec<(Job<'p>, Result<(), Stop>)>,
+        flushed: [bool; 2],
     ) -> Vec<(Job<'p>, Result<Placed, Stop>)> {
         let sides = self.run.sides;
         let mut failed = [None, None];
         for out in [false, true] {
             let made = folders.iter().filter(|(job, made)| job.out == out && made.is_ok());
             let above: BTreeSet<&str> = made.map(|(job, _)| parent(job.path())).collect();
-            if !above.is_empty() {
+            if !above.is_empty() && !flushed[usize::from(out)] {
                 failed[usize::from(out)] = sync_folders(sides.of(!out), &above).err();
             }
         }

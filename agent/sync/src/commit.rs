@@ -76,7 +76,10 @@ pub fn keep(
     let Some(place) = &leave.keep else { return Ok(()) };
     let room = area.make_folders(parent(place), 0o700);
     room.map_err(io("make room in the recycle area for"))?;
-    tree.keep(path, area, place).map_err(io("keep the old version of"))?;
+    if let Err(error) = tree.keep(path, area, place) {
+        clear_away(area, place);
+        return Err(Stop::Io("keep the old version of", error));
+    }
     // Keeping it may have taken minutes, and a second name has changed its change time.
     match tree.look(path).map_err(io("look at"))? {
         Some(Look::Entry(now)) if expected.is_still(&now) => Ok(()),
@@ -92,6 +95,16 @@ fn unkeep(area: &Tree<'_>, leave: &Leave) {
     if let Some(place) = &leave.keep {
         // One that cannot be removed goes when the recycle area is swept.
         let _ = area.discard(place);
+        clear_away(area, place);
+    }
+}
+
+/// Removes the folders of a place, as far as they are empty: on a full disk each run would leave
+/// more.
+pub fn clear_away(area: &Tree<'_>, place: &str) {
+    let mut above = parent(place);
+    while !above.is_empty() && area.remove_folder(above).is_ok() {
+        above = parent(above);
     }
 }
 

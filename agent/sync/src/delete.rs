@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::apply::{Applier, BATCH_ITEMS, did};
-use crate::commit::{check, keep, parent, sync_folders, sync_kept};
+use crate::commit::{check, clear_away, keep, parent, sync_folders, sync_kept};
 use crate::engine::SyncError;
 use crate::item::{Entry, Kind};
 use crate::journal::Record;
@@ -115,14 +115,20 @@ impl Applier<'_, '_, '_> {
                 _ => Stop::Io("remove", error),
             });
         }
-        if let Some(place) = leave.keep.as_ref().filter(|_| here) {
+        if let Some(place) = leave.keep.as_ref().filter(|_| here && !entry.shared) {
             let room = area.make_folders(parent(place), 0o700);
             room.map_err(io("make room in the recycle area for"))?;
             match tree.set_aside(path, area, place, entry) {
                 Ok(true) => return Ok(Some(place.clone())),
-                Ok(false) => return Err(Stop::Changed("it changed just now")),
+                Ok(false) => {
+                    clear_away(area, place);
+                    return Err(Stop::Changed("it changed just now"));
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {}
-                Err(error) => return Err(Stop::Io("remove", error)),
+                Err(error) => {
+                    clear_away(area, place);
+                    return Err(Stop::Io("remove", error));
+                }
             }
         }
         if let Some(proof) = leave.proof

@@ -25,15 +25,16 @@ impl Run<'_, '_> {
                 None => records.extend(put(tree, intent)),
             }
         }
-        for record in &records {
-            // Its content was made durable before, its name maybe not.
-            if let Record::Item(path, _) | Record::Moved(_, path) = record {
-                let synced = self.sides.remote.sync_entry(path);
-                synced.map_err(|source| SyncError::NotDurable { source })?;
+        // Its content was made durable before, its name maybe not. What cannot be made durable is
+        // left to the comparison.
+        records.retain(|record| match record {
+            Record::Item(path, _) | Record::Moved(_, path) => {
+                self.sides.remote.sync_entry(path).is_ok()
             }
-        }
+            _ => true,
+        });
         records.push(Record::NoIntents);
-        self.write(&mut records)?;
+        self.write_durable(&mut records)?;
         Ok(true)
     }
 }

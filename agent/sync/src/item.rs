@@ -64,6 +64,8 @@ pub struct Entry {
     pub stamp: Stamp,
     /// Permission bits.
     pub mode: u32,
+    /// It has another name besides; what is written there is written here.
+    pub shared: bool,
     /// The text of a link.
     pub link: Option<Box<str>>,
 }

@@ -85,7 +85,7 @@ impl Run<'_, '_> {
             return Ok(false);
         }
         let moved = Record::Moved(rename.base.clone(), rename.to.clone());
-        self.write(&mut vec![moved, Record::NoIntents])?;
+        self.write_durable(&mut vec![moved, Record::NoIntents])?;
         self.note(&rename.to, Did::Rename, Verdict::Done);
         Ok(true)
     }

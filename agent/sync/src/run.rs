@@ -67,43 +67,32 @@ impl Run<'_, '_> {
             let path = PathBuf::from("journal");
             SyncError::Journal(JournalError::File { path, source })
         })?;
-        self.make_durable_here(records)?;
         self.journal.apply(records)?;
         records.clear();
         Ok(())
     }
 
-    /// Makes durable what the journal is about to say of this computer. People's programs seldom
-    /// do; if power failed, the journal would know a version that is gone, and its absence or its
-    /// older content would pass for a change.
-    fn make_durable_here(&self, records: &[Record]) -> Result<(), SyncError> {
-        let not_durable = |source| SyncError::NotDurable { source };
-        let tells = |record: &Record| {
-            matches!(
-                record,
-                Record::Item(..)
-                    | Record::Forget(_)
-                    | Record::Moved(..)
-                    | Record::Intent(Intent { here: false, .. })
-            )
-        };
-        if !records.iter().any(tells) {
-            return Ok(());
-        }
+    /// As [`Run::write`], for what people's programs wrote here: it is made durable first. They
+    /// seldom do that; if power failed, the journal would know a version that is gone, and its
+    /// absence or its older content would pass for a change.
+    ///
+    /// # Errors
+    /// When the journal fails, or the files here cannot be made durable.
+    pub(crate) fn write_durable(&mut self, records: &mut Vec<Record>) -> Result<(), SyncError> {
         let local = self.sides.local;
-        if local.traits().flushes_whole {
-            return local.flush().map_err(not_durable);
-        }
-        for record in records {
-            let (Record::Item(path, _)
-            | Record::Forget(path)
-            | Record::Moved(_, path)
-            | Record::Intent(Intent { path, here: false, .. })) = record
-            else {
-                continue;
-            };
-            local.sync_entry(path).map_err(not_durable)?;
-        }
-        Ok(())
+        let flushed = if records.is_empty() {
+            Ok(())
+        } else if local.traits().flushes_whole {
+            local.flush()
+        } else {
+            records.iter().try_for_each(|record| match record {
+                Record::Item(path, _)
+                | Record::Moved(_, path)
+                | Record::Intent(Intent { path, .. }) => local.sync_entry(path),
+                _ => Ok(()),
+            })
+        };
+        flushed.map_err(|source| SyncError::NotDurable { source })?;
+        self.write(records)
     }
 }

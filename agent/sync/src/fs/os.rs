@@ -136,7 +136,8 @@ impl OsFolder {
             _ => None,
         };
         let stamp = stamp(&stat, self.stamps_tell);
-        Ok(Look::Entry(Entry { kind, stamp, mode: stat.st_mode & 0o777, link }))
+        let shared = kind == Kind::File && stat.st_nlink > 1;
+        Ok(Look::Entry(Entry { kind, stamp, mode: stat.st_mode & 0o777, shared, link }))
     }
 }
 

@@ -68,6 +68,12 @@ fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// Whether an error proves that the entry of a path is not there, or not to be reached without
+/// following a link, which is the same to the engine.
+fn is_out_of_reach(error: &io::Error) -> bool {
+    is_absence(error) || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
 /// The folder of a path, and its name in it.
 fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
@@ -319,13 +325,16 @@ impl<'g> Tree<'g> {
         let (parent, name) = split(path);
         let (above, leaf) = split(place);
         let (folder, shelf) = (self.folder(parent)?, area.folder(above)?);
-        match folder.add_name(name, &*shelf, leaf) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::CrossesDevices | io::ErrorKind::Unsupported
-                ) => {}
-            other => return other,
+        // A version that has other names still would change with what is written there.
+        let shared = matches!(folder.look(name)?, Some(Look::Entry(Entry { shared: true, .. })));
+        let cannot = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::Unsupported)
+        };
+        if !shared {
+            match folder.add_name(name, &*shelf, leaf) {
+                Err(error) if cannot(&error) => {}
+                other => return other,
+            }
         }
         if let Some(Look::Entry(Entry { link: Some(text), .. })) = folder.look(name)? {
             return shelf.make_link(leaf, &text);
@@ -433,7 +442,7 @@ impl<'g> Tree<'g> {
         self.gate.pass(Op::Flush, path)?;
         match self.folder(path) {
             Ok(folder) => folder.sync(),
-            Err(error) if is_absence(&error) => Ok(()),
+            Err(error) if is_out_of_reach(&error) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -445,7 +454,7 @@ impl<'g> Tree<'g> {
     pub fn sync_entry(&self, path: &str) -> io::Result<()> {
         let (parent, name) = split(path);
         let folder = match self.folder(parent) {
-            Err(error) if is_absence(&error) => return Ok(()),
+            Err(error) if is_out_of_reach(&error) => return Ok(()),
             other => other?,
         };
         if let Some(Look::Entry(Entry { kind: Kind::File, .. })) = folder.look(name)? {
