@@ -208,4 +208,20 @@ proptest! {
         check_kept(&it, &base, &before, resolve);
         it.assert_idle();
     }
+
+    #[test]
+    fn the_order_of_work_inside_a_run_makes_no_difference(
+        first in changes(20), here in changes(12), there in changes(12), resolve in resolves(),
+    ) {
+        // With many hands the items of a batch are done in any order.
+        let outcomes = [1, 0].map(|threads| {
+            let (mut it, ..) = changed([&first, &here, &there], resolve);
+            it.options.threads = threads;
+            let counts = it.run().counts;
+            it.run();
+            let conflicts: Vec<_> = it.conflicts().into_iter().map(|c| (c.path, c.kind)).collect();
+            (counts, it.tree(Side::Local), it.tree(Side::Remote), conflicts)
+        });
+        prop_assert_eq!(&outcomes[0], &outcomes[1]);
+    }
 }
