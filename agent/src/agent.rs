@@ -25,7 +25,7 @@ use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, Occasion, Plan, Step, UserPaths, What};
 use crate::report::metrics::Metrics;
 use crate::report::status::{
-    CacheStatus, PolicyStatus, Status, UserStatus, decision_lines, note_cycle,
+    CacheStatus, PolicyStatus, Status, UserStatus, among, decision_lines, note_cycle,
 };
 use crate::settings::Settings;
 use crate::state::{StateDir, StateError, UserState, Users};
@@ -399,7 +399,9 @@ impl Agent {
         let Ok(mut worker) = self.worker(&turn.user).await else { return Vec::new() };
         let all = Wish::default();
         let exchanges = self.exchanges(&turn.user, done, &all, &mut worker).await;
-        let Ok(exchanges) = exchanges else { return Vec::new() };
+        let Ok(mut exchanges) = exchanges else { return Vec::new() };
+        let looked_at = |unc: &Unc| done.plan.exchanges().any(|known| known.remote.unc == *unc);
+        exchanges.retain(|exchange| !turn.is_look() || looked_at(&exchange.remote.unc));
         let (inspected, error) = match worker.inspect(exchanges.clone()).await {
             Ok(inspected) => (inspected, None),
             Err(error) => (Vec::new(), Some(chain(&error))),
@@ -413,7 +415,11 @@ impl Agent {
             cache.error = cache.error.or_else(|| error.clone());
             cache
         });
-        each.collect()
+        let fresh = each.collect();
+        match self.status.users.get(&turn.user).filter(|_| turn.is_look()) {
+            Some(told) => among(&told.caches, fresh),
+            None => fresh,
+        }
     }
 
     /// Every cache of the user that a person wants, whether it may be exchanged now or not.

@@ -36,6 +36,13 @@ pub struct Turn {
     pub dry: bool,
 }
 
+impl Turn {
+    /// Whether it looks at local changes of one cache, and tells nothing new of the others.
+    pub fn is_look(&self) -> bool {
+        self.occasion == Occasion::Exchange && self.wish.only.is_some()
+    }
+}
+
 /// What a turn came to.
 #[derive(Debug, Default)]
 #[must_use]

@@ -1,15 +1,18 @@
 //! The running agent: one loop over one closed set of events.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use homeport_policy::connection::Mode;
+use homeport_policy::unc::Unc;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::agent::Agent;
 use crate::control::{self, Asker, Command};
@@ -26,7 +29,8 @@ use crate::plan::Occasion;
 use crate::report::serve::{Page, serve};
 use crate::state::CONTROL;
 use crate::watch::Progress;
-use crate::wish::Wish;
+use crate::watching::{Key, Look, Watching};
+use crate::wish::{Place, Wish};
 
 /// The service could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,9 @@ pub enum DaemonError {
     },
 }
 
+/// When something is due that is not due.
+const FAR: Duration = Duration::from_secs(24 * 3600);
+
 /// Everything that wakes the agent. Closed: there is no other cause of work.
 #[derive(Debug)]
 enum Event {
@@ -54,6 +61,9 @@ enum Event {
     PolicyChanged,
     /// Somebody asks for something.
     Asked(UnixStream),
+    /// Something in a cache changed here, or the health of its watcher did. What it is waits in
+    /// [`Watching`]; this only wakes.
+    LocalChange,
     /// Work that is due at this moment.
     Due(Occasion),
     /// The service is to end.
@@ -81,6 +91,22 @@ impl Job {
     }
 }
 
+impl Job {
+    /// Tells whoever watches the caches that they may change now by this.
+    fn announce(&self, watching: &mut Watching) {
+        let (user, occasion, wish) = match self {
+            Self::Turn(turn) if turn.is_look() => return, // it was taken from there
+            Self::Turn(turn) => (Some(turn.user.as_str()), turn.occasion, &turn.wish),
+            Self::Answer(_, Command::Turn { user, occasion, wish, dry: false, .. }) => {
+                (user.as_deref(), *occasion, wish)
+            }
+            Self::Answer(..) => return,
+        };
+        let exchanges = matches!(occasion, Occasion::Exchange | Occasion::Manual);
+        watching.begin(user, exchanges && wish.is_whole());
+    }
+}
+
 /// Jobs that wait. Signing in and out goes first; the same turn waits only once.
 #[derive(Debug, Default)]
 struct Waiting {
@@ -92,7 +118,9 @@ struct Waiting {
 impl Waiting {
     fn add(&mut self, job: Job) {
         let same = |other: &Job| match (other, &job) {
-            (Job::Turn(a), Job::Turn(b)) => a.user == b.user && a.occasion == b.occasion,
+            (Job::Turn(a), Job::Turn(b)) => {
+                a.user == b.user && a.occasion == b.occasion && a.wish == b.wish
+            }
             _ => false,
         };
         if self.jobs.iter().any(same) {
@@ -128,11 +156,8 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
         tokio::spawn(serve(listener, pages));
     }
     tokio::spawn(accept(control, to.clone()));
-    for (kind, name) in [(SignalKind::terminate(), "SIGTERM"), (SignalKind::interrupt(), "SIGINT")]
-    {
-        let signal = signal(kind).map_err(|source| DaemonError::Signal { source })?;
-        tokio::spawn(stop_on(signal, name, to.clone()));
-    }
+    stop_on_signals(&to).map_err(|source| DaemonError::Signal { source })?;
+    let mut watching = watch_caches(agent, to.clone());
     let _watcher = watch_policy(agent.settings.policy_dir.clone(), to);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Agent started.");
     let _ = agent.gather(None); // so that the first scrape already tells whether the directory answers
@@ -142,13 +167,20 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
     let mut exchange_at = Instant::now() + ONLINE_EXCHANGE;
     let mut background_not_before = Instant::now();
     loop {
+        watching.keep(caches_to_watch(agent));
+        agent.metrics.watching(watching.is_healthy());
         publish(agent, &page);
         if std::mem::take(&mut waiting.policy_changed) {
             settle_down(&mut events, &mut waiting).await;
             refresh(agent, &mut waiting, "the policy directory changed");
         }
-        if let Some(job) = waiting.jobs.pop_front() {
-            if let Some(signal) = work(agent, job, &mut events, &mut waiting).await {
+        // Somebody who writes all the time must not put off the exchange of everything.
+        let looks = || if Instant::now() < exchange_at { look(&mut watching) } else { None };
+        if let Some(job) = waiting.jobs.pop_front().or_else(looks) {
+            job.announce(&mut watching);
+            let signal = work(agent, job, &mut events, &mut waiting).await;
+            watching.end();
+            if let Some(signal) = signal {
                 tracing::info!(signal, "Agent stopping.");
                 return Ok(());
             }
@@ -159,6 +191,7 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
             Some(event) = events.recv() => event,
             () = sleep_until(exchange_at) => Event::Due(Occasion::Exchange),
             () = sleep_until(background_at) => Event::Due(Occasion::Background),
+            () = sleep(watching.due_in().unwrap_or(FAR)) => Event::LocalChange,
         };
         match event {
             Event::Stop(signal) => {
@@ -166,6 +199,7 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
                 return Ok(());
             }
             Event::PolicyChanged => waiting.policy_changed = true,
+            Event::LocalChange => {}
             Event::Asked(stream) => ask(stream, &mut waiting).await,
             Event::Due(occasion) => {
                 waiting.everybody(agent, occasion, "the timer");
@@ -207,7 +241,7 @@ async fn work(
                 Some(event) = events.recv() => match event {
                     Event::Stop(signal) => return Some(signal),
                     Event::PolicyChanged => waiting.policy_changed = true,
-                    Event::Due(_) => {}
+                    Event::Due(_) | Event::LocalChange => {}
                     Event::Asked(stream) => {
                         ask(stream, waiting).await;
                         if !urgent && waiting.jobs.front().is_some_and(Job::is_urgent) {
@@ -264,6 +298,14 @@ fn postpone(command: &Command, agent: &Agent, waiting: &mut Waiting) {
     }
 }
 
+fn stop_on_signals(to: &mpsc::Sender<Event>) -> io::Result<()> {
+    for (kind, name) in [(SignalKind::terminate(), "SIGTERM"), (SignalKind::interrupt(), "SIGINT")]
+    {
+        tokio::spawn(stop_on(signal(kind)?, name, to.clone()));
+    }
+    Ok(())
+}
+
 async fn stop_on(
     mut signal: tokio::signal::unix::Signal,
     name: &'static str,
@@ -289,6 +331,40 @@ async fn ask(stream: UnixStream, waiting: &mut Waiting) {
         Ok(Err(error)) => tracing::warn!(%error, "Command not understood."),
         Err(_) => tracing::warn!("A command connection said nothing."),
     }
+}
+
+/// Watches the caches; which ones is told later.
+fn watch_caches(agent: &Agent, to: mpsc::Sender<Event>) -> Watching {
+    // A full channel means that a wake-up is waiting already.
+    let wake = move || drop(to.try_send(Event::LocalChange));
+    Watching::new(agent.clock.clone(), Arc::new(wake))
+}
+
+/// The caches that are looked at as soon as they change, and where they lie. Those whose brake holds
+/// something wait for a person, and nothing goes past it in small parts meanwhile.
+fn caches_to_watch(agent: &Agent) -> BTreeMap<Key, PathBuf> {
+    let mut caches = BTreeMap::new();
+    for user in agent.signed_in() {
+        let told = agent.status.users.get(&user).map(|told| &told.caches);
+        for cache in told.into_iter().flatten() {
+            let held = cache.held_deletes + cache.held_changes > 0;
+            if held || cache.mode != Mode::Online.code() {
+                continue;
+            }
+            if let Ok(unc) = Unc::parse(&cache.path) {
+                caches.insert((user.clone(), unc), PathBuf::from(&cache.local));
+            }
+        }
+    }
+    caches
+}
+
+/// A turn for local changes that are due. It looks at nothing else.
+fn look(watching: &mut Watching) -> Option<Job> {
+    let Look { user, unc, folders } = watching.take()?;
+    let wish = Wish { only: Some(Place::Network(unc)), folders, ..Wish::default() };
+    let (occasion, cause) = (Occasion::Exchange, "something changed here".to_owned());
+    Some(Job::Turn(Turn { user, occasion, cause, wish, dry: false }))
 }
 
 /// Watches the policy directory. Where watching fails, the next start or command reads it.
@@ -331,12 +407,11 @@ fn refresh(agent: &mut Agent, waiting: &mut Waiting, cause: &str) {
 
 /// When the next background sync is due; without one, far away.
 fn background_at(agent: &Agent) -> Instant {
-    let far = Duration::from_secs(24 * 3600);
     let wait = agent.status.next_background_sync_unix_ms.map(|next| {
         let wait = next.saturating_sub(agent.clock.unix_ms());
         Duration::from_millis(u64::try_from(wait).unwrap_or(0))
     });
-    Instant::now() + wait.unwrap_or(far).min(far)
+    Instant::now() + wait.unwrap_or(FAR).min(FAR)
 }
 
 fn publish(agent: &Agent, page: &watch::Sender<Page>) {

@@ -122,19 +122,15 @@ pub(crate) fn failed(error: &SyncError) -> Outcome {
 
 pub(crate) fn options(job: &Exchange, host: &str) -> Options {
     let (rules, how) = (&job.rules, &job.how);
-    // The most specific policy pattern that covers the share's folder decides for all of it.
-    let patterns = rules.conflicts.iter().map(|(path, word)| (path.as_str(), word.as_str()));
-    let resolve = most_specific(patterns, job.remote.unc.as_str()).and_then(resolve_word);
     let asked = how.flags.and_then(Flags::conflicts).map(KeepRule::resolve);
     let flag = |question: fn(Flags) -> bool| how.flags.is_some_and(question);
     Options {
         sync_in: job.sync_in,
         sync_out: job.sync_out,
-        resolve: asked
-            .or(resolve)
-            .map(|resolve| ResolveRule { path: "**".to_owned(), resolve })
-            .into_iter()
-            .collect(),
+        resolve: match asked {
+            Some(resolve) => vec![ResolveRule { path: "**".to_owned(), resolve }],
+            None => conflict_rules(&rules.conflicts, job.remote.unc.as_str()),
+        },
         exclude: job.exclude.clone(),
         screens: rules.file_screens.clone(),
         max_deletes: rules.max_deletes,
@@ -163,6 +159,36 @@ pub(crate) fn options(job: &Exchange, host: &str) -> Options {
 fn pin_new(flags: Option<Flags>) -> u32 {
     let pins = flags.filter(|flags| flags.pin_new_files());
     pins.map_or(0, |flags| flags.bits() & bits::PIN_FOR_ANY)
+}
+
+/// How conflicts in a share's folder are settled: first by the policy patterns that begin below it,
+/// the longest first, then by the most specific one that covers the folder itself.
+fn conflict_rules(conflicts: &[(String, String)], unc: &str) -> Vec<ResolveRule> {
+    let mut below: Vec<(String, Resolve)> = Vec::new();
+    for (pattern, word) in conflicts {
+        let inside = pattern
+            .get(..unc.len())
+            .filter(|start| start.eq_ignore_ascii_case(unc))
+            .and_then(|_| pattern[unc.len()..].strip_prefix('\\'))
+            .filter(|rest| !rest.is_empty() && *rest != "*");
+        if let (Some(rest), Some(resolve)) = (inside, resolve_word(word)) {
+            below.push((rest.replace('\\', "/"), resolve));
+        }
+    }
+    // A rule that is written first wins among equals, so the order is kept.
+    below.sort_by_key(|(rest, _)| std::cmp::Reverse(rest.find('*').unwrap_or(rest.len())));
+    let mut rules = Vec::new();
+    for (rest, resolve) in below {
+        let folder = rest.strip_suffix("/*").unwrap_or(&rest);
+        let pieces: Vec<String> = folder.split('*').map(globset::escape).collect();
+        let folder = pieces.join("*");
+        let whole = format!("{folder}/**");
+        rules.extend([folder, whole].map(|path| ResolveRule { path, resolve }));
+    }
+    let patterns = conflicts.iter().map(|(path, word)| (path.as_str(), word.as_str()));
+    let all = most_specific(patterns, unc).and_then(resolve_word);
+    rules.extend(all.map(|resolve| ResolveRule { path: "**".to_owned(), resolve }));
+    rules
 }
 
 /// The engine's way for a word of policy or command line.
@@ -361,5 +387,43 @@ pub fn settle(job: &Exchange, path: &str, how: Resolve, host: &str, now: SystemT
     match homeport_sync::settle(&pair, &mut journal, path, how, host, now) {
         Ok(item) => Outcome::done(format!("{}: {:?}", item.path, item.result)),
         Err(error) => failed(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(conflicts: &[(&str, &str)]) -> Vec<(String, Resolve)> {
+        let owned = |(path, word): &(&str, &str)| ((*path).to_owned(), (*word).to_owned());
+        let conflicts: Vec<_> = conflicts.iter().map(owned).collect();
+        let rules = conflict_rules(&conflicts, r"\\files\home\alice");
+        rules.into_iter().map(|rule| (rule.path, rule.resolve)).collect()
+    }
+
+    #[test]
+    fn a_pattern_inside_a_cache_decides_before_one_that_covers_it() {
+        let found = rules(&[
+            (r"\\files\*", "keep-remote"),
+            (r"\\FILES\home\Alice\Plans\*", "keep-local"),
+            (r"\\files\home\alice\Plans\a[1].txt", "keep-both"),
+            (r"\\files\home\bob\*", "keep-latest"),
+        ]);
+        let expected = [
+            ("Plans/a[[]1[]].txt", Resolve::KeepBoth),
+            ("Plans/a[[]1[]].txt/**", Resolve::KeepBoth),
+            ("Plans", Resolve::KeepLocal),
+            ("Plans/**", Resolve::KeepLocal),
+            ("**", Resolve::KeepRemote),
+        ];
+        assert_eq!(found, expected.map(|(path, resolve)| (path.to_owned(), resolve)));
+    }
+
+    #[test]
+    fn a_pattern_of_the_folder_itself_covers_all_of_it() {
+        for pattern in [r"\\files\home\alice", r"\\files\home\alice\*", "*"] {
+            assert_eq!(rules(&[(pattern, "keep-local")]), [("**".to_owned(), Resolve::KeepLocal)]);
+        }
+        assert_eq!(rules(&[]), []);
     }
 }

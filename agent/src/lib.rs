@@ -9,6 +9,7 @@ pub mod observed;
 pub mod outcome;
 pub mod keeping;
 pub mod wish;
+pub mod gathered;
 pub mod watch;
 pub mod plan;
 // B: edges.
@@ -21,6 +22,7 @@ pub mod folders;
 pub mod identity;
 pub mod source;
 pub mod state;
+pub mod watching;
 // C: doers.
 pub mod load;
 pub mod facts;

@@ -33,6 +33,16 @@ pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const POLICY_DEBOUNCE: Duration = Duration::from_millis(500);
 /// How often folders in online mode exchange with their share.
 pub const ONLINE_EXCHANGE: Duration = Duration::from_secs(30);
+/// Quiet time after the last local change of a cache before it is looked at. Programs save in steps.
+pub const CHANGE_QUIET: Duration = Duration::from_secs(2);
+/// Longest a local change waits for that quiet.
+pub const CHANGE_LONGEST: Duration = Duration::from_secs(10);
+/// Changed folders of one cache that are told apart; more are everything.
+pub const CHANGED_FOLDERS_MAX: usize = 256;
+/// How often a watcher of a cache is tried, and one that failed is set up anew.
+pub const WATCHER_CHECK: Duration = Duration::from_secs(3600);
+/// Longest a watcher may take to notice the probe file.
+pub const WATCHER_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest time from one attempt at a background sync to the next. One that fails stays due, and
 /// a dead share is asked every two minutes (Offline Files' own reconnect interval), not all the time.
 pub const BACKGROUND_PAUSE: Duration = Duration::from_secs(120);

@@ -39,6 +39,8 @@ pub struct Wish {
     pub flags: Option<Flags>,
     /// Only this place and what is below it.
     pub only: Option<Place>,
+    /// If not empty, only these paths below that place.
+    pub folders: Vec<String>,
 }
 
 impl Wish {

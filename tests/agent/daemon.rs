@@ -127,6 +127,46 @@ fn a_bad_policy_at_the_start_leaves_the_agent_running_idle_and_complaining() {
     });
 }
 
+/// The regular exchange comes every half minute and may be faster than one of the files; that is as
+/// it should be, and no proof. So another file is tried then.
+#[test]
+fn what_changes_here_is_on_the_share_soon_without_any_command() {
+    let world = World::with_staff();
+    world.write("homes/alice/Documents/Thesis/one.odt", "one");
+    let running = Running::start(&world);
+    running.world.ok(&["logon", "alice"]);
+    running.until("a watcher that noticed its probe", |metrics| {
+        metrics.contains("\nhomeport_caches{mode=\"online\"} 1\n")
+            && metrics.contains("\nhomeport_sync_watcher_healthy 1\n")
+    });
+    let noticed = |number: usize| {
+        // A look at `Thesis` alone does not find this.
+        world.write(&format!("server/home/alice/Documents/Other/{number}.odt"), "there");
+        let name = format!("Thesis/{number}.odt");
+        world.write(&format!("homes/alice/Documents/{name}"), "here");
+        let started = Instant::now();
+        let there = format!("/{name}");
+        while !support::tree(&world.path("server")).iter().any(|(path, _)| path.ends_with(&there)) {
+            assert!(started.elapsed() < PATIENCE, "{name} never came to the share");
+            std::thread::yield_now();
+        }
+        // The status is written once the turn is over.
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(5) {
+            let status = world.ok(&["status"]);
+            if status.contains("last cycle: exchange (something changed here)") {
+                return status.contains("in both directions: done: 1 out\n");
+            }
+        }
+        false
+    };
+    assert!((0..3).any(noticed), "it was always the regular exchange");
+    let left = support::tree(&world.path("homes/alice")).into_iter();
+    let probes: Vec<String> =
+        left.map(|(path, _)| path).filter(|path| path.contains("-probe-")).collect();
+    assert_eq!(probes, [""; 0]);
+}
+
 #[test]
 fn a_scrape_has_every_metric_of_the_list() {
     let world = World::with_staff();

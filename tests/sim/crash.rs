@@ -14,6 +14,7 @@ impl Disk {
         let inode = self.nodes.get_mut(&node).unwrap();
         inode.behind = None;
         inode.kept = inode.attributes;
+        inode.kept_flags = (inode.deceives, inode.unseen);
         inode.users = false;
     }
 
@@ -121,6 +122,8 @@ impl Disk {
             // New bytes under an old stamp are possible, but nobody could ever tell.
             if !is_new && chance.one_in(2) {
                 inode.attributes = inode.kept;
+                // All is as it was before the last writes: bytes that deceived do so again.
+                (inode.deceives, inode.unseen) = inode.kept_flags;
             }
             let now = inode.attributes;
             let shows = now.mtime != stamp.mtime || (tells && now.ctime != stamp.ctime);

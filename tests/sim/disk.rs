@@ -88,6 +88,8 @@ pub struct Inode {
     pub behind: Option<Arc<Vec<u8>>>,
     /// The attributes that survive a crash.
     pub kept: Attributes,
+    /// `deceives` and `unseen` of what survives a crash.
+    pub kept_flags: (bool, bool),
     /// Written by a user since it was last synced.
     pub users: bool,
     /// A power cut took its bytes and left the stamp that they had.
@@ -181,7 +183,7 @@ impl Disk {
         }
         let (names, opened, behind) = (0, 0, None);
         let (users, deceives, unseen) = (false, false, false);
-        let kept = attributes;
+        let (kept, kept_flags) = (attributes, (false, false));
         let inode = Inode {
             body,
             attributes,
@@ -190,6 +192,7 @@ impl Disk {
             opened,
             behind,
             kept,
+            kept_flags,
             users,
             deceives,
             unseen,

@@ -127,6 +127,11 @@ impl Ledger {
         self.let_gone.range((key, path.clone(), 0)..=(key, path, usize::MAX)).next().is_some()
     }
 
+    /// Whether a user of one disk let a version go under a path.
+    pub fn was_let_go_on(&self, disk: usize, key: Key, path: &str) -> bool {
+        self.let_gone.contains(&(key, self.folded(path), disk))
+    }
+
     pub fn claim_of(&self, key: Key, path: &str) -> Option<&Claim> {
         self.claims.get(&(key, self.folded(path)))
     }

@@ -51,6 +51,9 @@ pub enum Meanwhile {
     Run(usize),
 }
 
+/// What the engine took away: disk, path, content.
+pub type Gone = (usize, String, Key);
+
 /// A run of the engine.
 #[derive(Debug, Default)]
 pub struct Run {
@@ -65,8 +68,10 @@ pub struct Run {
     /// Listings until one fails.
     pub unlistable: Option<(Side, u64)>,
     pub meanwhile: Vec<(u64, Meanwhile)>,
-    /// What the engine took away: disk, path, content; and its size and time.
-    pub gone: BTreeMap<(usize, String, Key), (u64, i64)>,
+    /// What the engine took away, and its size and time.
+    pub gone: BTreeMap<Gone, (u64, i64)>,
+    /// What the engine put in the place of that with the same call.
+    pub replaced: BTreeMap<Gone, Key>,
     pub faults: u64,
 }
 
@@ -230,15 +235,33 @@ impl Core {
     }
 
     /// The engine takes the name of what stands there.
-    pub fn note_gone(&mut self, seat: usize, disk: usize, folder: Node, name: &str) {
-        let Some(node) = self.disks[disk].child(folder, name) else { return };
-        let Some(above) = self.path_of(disk, folder) else { return };
+    pub fn note_gone(
+        &mut self,
+        seat: usize,
+        disk: usize,
+        folder: Node,
+        name: &str,
+    ) -> Option<Gone> {
+        let node = self.disks[disk].child(folder, name)?;
+        let above = self.path_of(disk, folder)?;
         if name.starts_with(TEMP_PREFIX) || name == MARK {
-            return;
+            return None;
         }
-        let Some(key) = self.key(disk, node) else { return };
+        let gone = (disk, join(&above, name), self.key(disk, node)?);
         let stamp = size_and_time(&self.disks[disk], node);
-        self.runs.get_mut(&seat).unwrap().gone.insert((disk, join(&above, name), key), stamp);
+        let run = self.runs.get_mut(&seat).unwrap();
+        run.replaced.remove(&gone);
+        run.gone.insert(gone.clone(), stamp);
+        Some(gone)
+    }
+
+    /// With the same call the engine has put another version where it took one away.
+    pub fn note_replaced(&mut self, seat: usize, gone: Gone) {
+        let Some(key) = self.key_at(gone.0, &gone.1) else { return };
+        // Only what is let go from now on says that a user saw it there.
+        if key != gone.2 && !self.ledger.was_let_go_on(gone.0, key, &gone.1) {
+            self.runs.get_mut(&seat).unwrap().replaced.insert(gone, key);
+        }
     }
 
     /// Something new has a name: below a root it must be whole.
@@ -288,7 +311,7 @@ impl Core {
 
     /// What the engine took away in a run must be what a user took away, or have been replaced.
     pub fn check_gone(&mut self, run: &Run) {
-        for ((disk, path, key), stamp) in &run.gone {
+        for (gone @ (disk, path, key), stamp) in &run.gone {
             let claim = self.ledger.claim_of(*key, path);
             let Some(claim) = claim.filter(|claim| claim.pinned) else { continue };
             let story = claim.story.clone();
@@ -303,11 +326,16 @@ impl Core {
             };
             let replaced = others.into_iter().any(|other| stands(other) || has_gone_way(other));
             let was_let_go = self.ledger.was_let_go(*key, path);
-            if stands(*disk) {
+            // What came in its place stood there until a user, who saw that one, moved it away or
+            // deleted it before the run was over: the path is empty by the user's will.
+            let has_left = run.replaced.get(gone);
+            let has_left = has_left.is_some_and(|new| self.ledger.was_let_go_on(*disk, *new, path));
+            let is_excused =
+                moved || replaced || was_let_go || self.was_taken_for(*disk, path, *stamp);
+            if stands(*disk) || (has_left && !is_excused) {
                 // It lost a conflict, or was replaced by one that comes after it.
                 self.ledger.unpin(*key, path);
-            } else if !moved && !replaced && !was_let_go && !self.was_taken_for(*disk, path, *stamp)
-            {
+            } else if !is_excused {
                 let version = self.ledger.name(*key);
                 self.wrong(format!("deleted {path:?} ({version}, {story}) on disk {disk}"));
             }

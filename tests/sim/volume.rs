@@ -231,10 +231,12 @@ impl Folder for SimFolder {
         self.view.change("rename", &told, |core| {
             let (seat, disk) = (self.view.seat, self.view.disk);
             core.note_gone(seat, disk, self.node, name);
-            if how != How::New {
-                core.note_gone(seat, disk, to.node, new);
-            }
+            let over = match how {
+                How::New => None,
+                _ => core.note_gone(seat, disk, to.node, new),
+            };
             self.disk(core).rename((self.node, name), (to.node, new), how)?;
+            over.into_iter().for_each(|over| core.note_replaced(seat, over));
             core.note_new(disk, to.node, new);
             if how == How::Exchange {
                 core.note_new(disk, self.node, name);

@@ -407,3 +407,16 @@ fn a_malformed_pattern_is_named() {
     assert!(matches!(error, SyncError::Pattern(_)));
     assert!(error.to_string().contains("a["));
 }
+
+#[test]
+fn the_brake_counts_the_whole_tree_when_a_part_is_looked_at() {
+    let it = Pairing::new();
+    for number in 0..100 {
+        it.write(Side::Local, &format!("{}/{number}", number % 4), "x");
+    }
+    it.run();
+    it.remove(Side::Local, "1");
+    let only = Options { only: vec!["1".to_owned()], ..it.options.clone() };
+    let report = it.try_run(&only).unwrap();
+    assert_eq!((report.held, report.counts.deleted_remote), (None, 26));
+}

@@ -97,11 +97,22 @@ fn wanted(ground: &Ground<'_>) -> Vec<Scope> {
     if let Some(only) = &ground.wish.only {
         scopes.retain_mut(|scope| {
             let below = part::below(ground, &scope.unc, only).filter(|_| scope.is_lived_in);
-            scope.only.extend(below.iter().filter(|below| !below.is_empty()).cloned());
+            scope.only =
+                below.iter().flat_map(|below| narrowed(below, &ground.wish.folders)).collect();
             below.is_some()
         });
     }
     scopes
+}
+
+/// The paths below the root of a cache that are wanted; if there are none, everything is.
+fn narrowed(below: &str, folders: &[String]) -> Vec<String> {
+    match (below, folders) {
+        ("", []) => Vec::new(),
+        ("", folders) => folders.to_vec(),
+        (below, []) => vec![below.to_owned()],
+        (below, folders) => folders.iter().map(|folder| format!("{below}/{folder}")).collect(),
+    }
 }
 
 /// What policy wants kept offline, and every cache behind a folder that is still redirected.
@@ -274,5 +285,23 @@ fn how(ground: &Ground<'_>) -> How {
         flags,
         only: Vec::new(),
         disk: ground.disk,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::narrowed;
+
+    #[test]
+    fn a_wish_for_folders_counts_from_the_place_that_is_named() {
+        for (below, folders, expected) in [
+            ("", &[][..], &[][..]),
+            ("Documents", &[], &["Documents"]),
+            ("", &["a", "b/c"], &["a", "b/c"]),
+            ("Documents", &["a", "b/c"], &["Documents/a", "Documents/b/c"]),
+        ] {
+            let folders: Vec<String> = folders.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(narrowed(below, &folders), expected, "{below} {folders:?}");
+        }
     }
 }

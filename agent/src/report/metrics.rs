@@ -155,6 +155,11 @@ impl Metrics {
         }
     }
 
+    /// Whether local changes are noticed at once.
+    pub fn watching(&self, healthy: bool) {
+        self.set(&names::SYNC_WATCHER_HEALTHY, &[], if healthy { 1.0 } else { 0.0 });
+    }
+
     /// The status was published; gauges that sum over users come from it.
     pub fn status(&self, status: &Status) {
         let users = || status.users.values();

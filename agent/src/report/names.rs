@@ -73,6 +73,8 @@ names! {
         "When every cache of a signed-in user was last exchanged without a failure.";
     SYNC_NEXT "homeport_sync_next_timestamp_seconds" Gauge [],
         "When the next background sync is due; 0 if none is.";
+    SYNC_WATCHER_HEALTHY "homeport_sync_watcher_healthy" Gauge [],
+        "1 if local changes of every online cache are noticed at once, 0 if one waits for its turn.";
     SYNC_CONFLICTS "homeport_sync_conflicts_open" Gauge [],
         "Conflicts that wait for a person.";
     SYNC_PENDING_ITEMS "homeport_sync_pending_items" Gauge [],

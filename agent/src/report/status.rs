@@ -133,6 +133,23 @@ impl PolicyStatus {
     }
 }
 
+/// What a look at some caches found, among what is known of the others. What the brake holds is told
+/// by an exchange of everything alone.
+pub fn among(known: &[CacheStatus], fresh: Vec<CacheStatus>) -> Vec<CacheStatus> {
+    let mut all = known.to_vec();
+    for mut cache in fresh {
+        match all.iter_mut().find(|known| known.path == cache.path) {
+            Some(known) => {
+                cache.held_deletes = known.held_deletes;
+                cache.held_changes = known.held_changes;
+                *known = cache;
+            }
+            None => all.push(cache),
+        }
+    }
+    all
+}
+
 fn reasons(because: &[Because]) -> Vec<String> {
     because.iter().map(ToString::to_string).collect()
 }

@@ -1,6 +1,6 @@
 //! What becomes of two changes of one item: settled by a rule, or kept and listed for a person.
 
-use globset::Glob;
+use globset::GlobBuilder;
 
 use crate::apply::Applier;
 use crate::engine::SyncError;
@@ -34,7 +34,8 @@ pub fn resolver(options: &Options, only: Option<Resolve>) -> Result<Resolver, Sy
     }
     let mut rules = Vec::new();
     for rule in &options.resolve {
-        let glob = Glob::new(&rule.path);
+        // Network paths make no difference of case.
+        let glob = GlobBuilder::new(&rule.path).case_insensitive(true).build();
         let glob = glob.map_err(|source| PatternError::new(&rule.path, source))?;
         rules.push((glob.compile_matcher(), rule.resolve));
     }

@@ -327,6 +327,10 @@ impl<'a, 'g> Run<'a, 'g> {
             walk.enter(rest);
         }
         let mut found = walk.found;
+        if !self.options.only.is_empty() {
+            // The brake means a share of the whole tree, not of the part that is looked at.
+            found.known = self.journal.item_count()?;
+        }
         let mut deltas = std::mem::take(&mut found.deltas);
         let unknown = found.unknown.iter().map(String::as_str).collect();
         deltas.retain(|delta| !crate::apply::lies_in(&unknown, &delta.path));
