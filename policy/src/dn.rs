@@ -148,24 +148,39 @@ fn normalise_pair(pair: &str, out: &mut String) -> Result<(), DnError> {
     if attribute.is_empty() {
         return Err(DnError::NoEquals);
     }
-    out.extend(attribute.chars().flat_map(char::to_lowercase));
+    fold_into(attribute, out);
     out.push('=');
     let value = value.trim();
     // The common name without escapes and double spaces is folded in place, without a detour.
-    if !value.contains(['\\', '"']) && !value.contains("  ") {
+    let is_plain = |char: char| !matches!(char, '\\' | '"' | '+') && !char.is_control();
+    if value.chars().all(is_plain) && !value.contains("  ") {
         out.extend(value.chars().flat_map(char::to_lowercase));
         return Ok(());
     }
-    let value = unescape(value.trim_matches('"'))?.to_lowercase();
-    let mut words = value.split(' ').filter(|word| !word.is_empty());
-    if let Some(first) = words.next() {
-        out.push_str(first);
-    }
-    for word in words {
-        out.push(' ');
-        out.push_str(word);
+    let value = unescape(value.trim_matches('"'))?;
+    for (at, word) in value.split(' ').filter(|word| !word.is_empty()).enumerate() {
+        if at > 0 {
+            out.push(' ');
+        }
+        fold_into(word, out);
     }
     Ok(())
+}
+
+/// Adds a text in lower case. What means something between names stays escaped, so that no value
+/// can pass for the parents of its entry.
+fn fold_into(text: &str, out: &mut String) {
+    for char in text.chars().flat_map(char::to_lowercase) {
+        if matches!(char, '\\' | '+') || char.is_control() {
+            let mut bytes = [0; 4];
+            for byte in char.encode_utf8(&mut bytes).bytes() {
+                out.push('\\');
+                out.push_str(&format!("{byte:02x}"));
+            }
+        } else {
+            out.push(char);
+        }
+    }
 }
 
 fn unescape(value: &str) -> Result<String, DnError> {
@@ -233,6 +248,20 @@ mod tests {
 
     fn dn(text: &str) -> Dn {
         Dn::parse(text).unwrap()
+    }
+
+    #[test]
+    fn no_value_can_pass_for_the_parents_of_its_entry() {
+        let container = Dn::parse("OU=b,DC=x").unwrap();
+        for text in [r"CN=a\1fOU=b,DC=x", "CN=a\u{1f}OU=b,DC=x", r"CN=a\\1fOU=b,DC=x"] {
+            let forged = Dn::parse(text).unwrap();
+            assert_eq!(forged.depth(), 2, "{text:?}");
+            assert!(!forged.is_within(&container), "{text:?}");
+            assert_ne!(forged, Dn::parse("CN=a,OU=b,DC=x").unwrap(), "{text:?}");
+        }
+        let (one, two) = (Dn::parse(r"CN=a\+OU=b,DC=x"), Dn::parse("CN=a+OU=b,DC=x"));
+        assert_ne!(one.unwrap(), two.unwrap());
+        assert_eq!(Dn::parse("CN=a+OU=b").unwrap(), Dn::parse("OU=B+CN=A").unwrap());
     }
 
     #[test]

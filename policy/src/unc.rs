@@ -102,7 +102,11 @@ pub(crate) fn folded(text: &str) -> Cow<'_, str> {
     if is_folded(text) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(if text.is_ascii() { text.to_ascii_lowercase() } else { text.to_lowercase() })
+    if text.is_ascii() {
+        return Cow::Owned(text.to_ascii_lowercase());
+    }
+    // Character by character: a sigma at the end of a pattern is none at the end of a name.
+    Cow::Owned(text.chars().flat_map(char::to_lowercase).collect())
 }
 
 fn is_folded(text: &str) -> bool {

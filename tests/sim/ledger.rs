@@ -75,6 +75,8 @@ pub struct Ledger {
     pub let_gone: BTreeSet<(Key, String, usize)>,
     /// Path, size and time of what users let go, and on which disk.
     pub let_gone_stamps: BTreeSet<(String, u64, i64, usize)>,
+    /// Folders that users moved away, and on which disk.
+    pub moved_folders: BTreeSet<(String, usize)>,
     /// A disk of this world ignores case; then claims do too.
     pub ignores_case: bool,
     next: u32,
@@ -130,6 +132,14 @@ impl Ledger {
     /// Whether a user of one disk let a version go under a path.
     pub fn was_let_go_on(&self, disk: usize, key: Key, path: &str) -> bool {
         self.let_gone.contains(&(key, self.folded(path), disk))
+    }
+
+    /// Whether a user of another disk moved away a folder above a path.
+    pub fn was_moved_with_folder(&self, disk: usize, path: &str) -> bool {
+        let path = self.folded(path);
+        let is_above =
+            |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        self.moved_folders.iter().any(|(folder, by)| *by != disk && is_above(folder))
     }
 
     pub fn claim_of(&self, key: Key, path: &str) -> Option<&Claim> {

@@ -330,8 +330,16 @@ impl Core {
             // deleted it before the run was over: the path is empty by the user's will.
             let has_left = run.replaced.get(gone);
             let has_left = has_left.is_some_and(|new| self.ledger.was_let_go_on(*disk, *new, path));
-            let is_excused =
-                moved || replaced || was_let_go || self.was_taken_for(*disk, path, *stamp);
+            // Elsewhere a user moved the folder above it, without having seen what is new in it: on
+            // the share it has gone along. Where a conflict is in the way of the folder's new place
+            // it cannot be brought there, and leaves the old one all the same.
+            let went_along = self.ledger.was_moved_with_folder(*disk, path)
+                && self.tree(SHARE).values().any(|node| self.key(SHARE, *node) == Some(*key));
+            let is_excused = moved
+                || replaced
+                || was_let_go
+                || went_along
+                || self.was_taken_for(*disk, path, *stamp);
             if stands(*disk) || (has_left && !is_excused) {
                 // It lost a conflict, or was replaced by one that comes after it.
                 self.ledger.unpin(*key, path);

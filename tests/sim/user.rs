@@ -435,6 +435,10 @@ impl Person<'_> {
             claims.push((key, now, claim));
         }
         self.let_go(path);
+        if self.core.disks[disk].is_folder(node) {
+            let folder = self.core.ledger.folded(path);
+            self.core.ledger.moved_folders.insert((folder, disk));
+        }
         self.core.disks[disk] = trial;
         for (key, path, claim) in claims {
             self.core.ledger.claim(disk, key, &path, claim);

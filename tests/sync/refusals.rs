@@ -420,3 +420,25 @@ fn the_brake_counts_the_whole_tree_when_a_part_is_looked_at() {
     let report = it.try_run(&only).unwrap();
     assert_eq!((report.held, report.counts.deleted_remote), (None, 26));
 }
+
+#[test]
+fn a_damaged_journal_ends_a_run_with_an_error_and_not_never() {
+    let damage = [
+        "UPDATE item SET folder = 0 WHERE name = 'd'",
+        "UPDATE item SET parent = (SELECT folder FROM item WHERE name = 'e') WHERE name = 'd'",
+        "UPDATE item SET kind = 9 WHERE name = 'f'",
+        "UPDATE item SET hash = x'00' WHERE name = 'f'",
+        "UPDATE meta SET value = '9999999999999999999' WHERE key = 'last-sync'",
+    ];
+    for sql in damage {
+        let it = Pairing::in_step(&[("d/e/f", "f"), ("g", "g")]);
+        rusqlite::Connection::open(it.journal_path()).unwrap().execute(sql, []).unwrap();
+        std::fs::rename(it.at(Side::Local, "d"), it.at(Side::Local, "h")).unwrap();
+        let _ = it.journal().last_sync();
+        let _ = homeport_sync::ls(&it.pair, &mut it.journal(), "", &it.options);
+        let _ = homeport_sync::pending(&it.pair, &mut it.journal(), &it.options);
+        let _ = it.try_run(&it.options);
+        let texts: Vec<_> = it.tree(Side::Local).into_values().collect();
+        assert!(texts.contains(&harness::Node::File(b"f".to_vec())), "{sql}");
+    }
+}

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::crew::Crew;
 use crate::engine::{Moment, Sides, SyncError};
-use crate::fs::{Open, Tree};
+use crate::fs::{Open, PATH_BYTES_MAX, Tree};
 use crate::item::{Base, Content, Entry, Kind};
 use crate::journal::{Journal, ROOT, Readers};
 use crate::look::{is_changed, is_same_there};
@@ -138,7 +138,10 @@ impl Teller<'_, '_> {
                     let state = classify(Some(shape(kind)), here, There::Unchanged(shape(kind)));
                     self.add(&path, kind, row.base.there.size, state, row.base.sparse);
                 }
-                waiting.extend(row.folder.map(|number| (path, number)));
+                // A damaged journal may have a folder inside itself.
+                if path.len() <= PATH_BYTES_MAX {
+                    waiting.extend(row.folder.map(|number| (path, number)));
+                }
             }
         }
         Ok(())
@@ -291,7 +294,9 @@ pub fn evict_volumes(
         for row in readers.rows(number)? {
             let path = join(&folder, &row.name);
             if let Some(number) = row.folder {
-                waiting.push((path, number));
+                if path.len() <= PATH_BYTES_MAX {
+                    waiting.push((path, number));
+                }
                 continue;
             }
             let look = local.look(&path);

@@ -2,7 +2,7 @@
 
 use crate::crew::Crew;
 use crate::engine::{Side, SyncError};
-use crate::fs::{Open, Tree};
+use crate::fs::{Open, PATH_BYTES_MAX, Tree};
 use crate::item::{Base, Entry, Kind};
 use crate::journal::Journal;
 use crate::look::is_changed;
@@ -71,7 +71,10 @@ pub fn pending(
             }
             let path = join(&folder, &row.name);
             add(&mut pending, &path, PendingChange::Removed, 0);
-            waiting.extend(row.folder.map(|number| (path, false, Some(number))));
+            // A damaged journal may have a folder inside itself.
+            if path.len() <= PATH_BYTES_MAX {
+                waiting.extend(row.folder.map(|number| (path, false, Some(number))));
+            }
         }
     }
     pending.items.sort_by(|a, b| a.path.cmp(&b.path));

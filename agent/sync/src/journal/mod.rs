@@ -29,9 +29,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use rows::{ONE, apply_one, conflict, intent, number, row, split};
+use rows::{ONE, apply_one, bad_column, conflict, intent, number, row, split};
 pub(crate) use rows::{Readers, Row};
 
+use crate::fs::DEPTH_MAX;
 use crate::item::{Base, Hash};
 use crate::report::Conflict;
 
@@ -251,7 +252,7 @@ impl Journal {
     /// [`JournalError::Database`].
     pub fn last_sync(&self) -> Result<Option<SystemTime>, JournalError> {
         let seconds = self.meta("last-sync")?.and_then(|text| text.parse().ok());
-        Ok(seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)))
+        Ok(seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))))
     }
 
     /// How many items both sides agree on.
@@ -299,7 +300,13 @@ impl Journal {
             self.database.prepare_cached("SELECT parent, name FROM item WHERE folder = ?1")?;
         let mut path = String::new();
         let mut at = folder;
+        let mut depth = 0;
         while at != ROOT {
+            depth += 1;
+            if depth > DEPTH_MAX {
+                // No tree is that deep: a damaged journal has a folder inside itself.
+                return Err(bad_column(0, "parent"));
+            }
             let (parent, name): (i64, String) =
                 query.query_row([at], |row| Ok((row.get(0)?, row.get(1)?)))?;
             path = if path.is_empty() { name } else { format!("{name}/{path}") };

@@ -184,7 +184,7 @@ fn forget_below(
     let Some(Some(folder)) = found else { return Ok(()) };
     let mut delete = database.prepare_cached(
         "WITH RECURSIVE inside (folder) AS (
-            VALUES (?1) UNION ALL
+            VALUES (?1) UNION
             SELECT item.folder FROM item JOIN inside ON item.parent = inside.folder
             WHERE item.folder IS NOT NULL)
          DELETE FROM item WHERE parent IN inside",
@@ -354,7 +354,7 @@ fn stamp(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Stamp> {
     })
 }
 
-fn bad_column(index: usize, what: &str) -> rusqlite::Error {
+pub(super) fn bad_column(index: usize, what: &str) -> rusqlite::Error {
     let what = format!("the journal holds an unknown {what}");
     rusqlite::Error::FromSqlConversionFailure(
         index,
@@ -371,7 +371,11 @@ pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         recorded_ns: row.get(13)?,
         sparse: row.get(14)?,
     };
-    Ok(Row { name: row.get_ref(0)?.as_str()?.into(), base, folder: row.get(2)? })
+    let folder: Option<i64> = row.get(2)?;
+    if folder.is_some_and(|folder| folder <= ROOT) {
+        return Err(bad_column(2, "folder"));
+    }
+    Ok(Row { name: row.get_ref(0)?.as_str()?.into(), base, folder })
 }
 
 pub(super) fn conflict(row: &rusqlite::Row<'_>) -> rusqlite::Result<Conflict> {
