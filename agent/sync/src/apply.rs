@@ -267,6 +267,11 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             return Ok(());
         }
         if target.is_none() && self.has_twin(delta, out) {
+            // What is in a folder that cannot be made would land in its twin.
+            let source = if out { &delta.here } else { &delta.there };
+            if source.as_ref().is_some_and(|source| source.kind == Kind::Dir) {
+                self.clashing_folders.push(delta.path.clone());
+            }
             let message = format!(
                 "cannot write {}: a name that differs from it only in case stands there; rename \
                  one of them",

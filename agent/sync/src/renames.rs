@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
+use crate::apply::lies_in;
 use crate::commit::{parent, sync_folders};
 use crate::engine::SyncError;
 use crate::fs::{Look, Tree};
@@ -109,7 +110,8 @@ impl Run<'_, '_> {
                 None => rest.push(task.clone()),
             }
         }
-        rest.retain(|task| !done.contains(&task.path));
+        let done = done.iter().map(String::as_str).collect();
+        rest.retain(|task| !lies_in(&done, &task.path));
         Ok(rest)
     }
 
@@ -173,13 +175,19 @@ impl Run<'_, '_> {
             if !self.may_follow(rename.here) || !self.follow(&rename)? {
                 continue;
             }
-            let look = |tree: &Tree<'_>| tree.look(&rename.to).ok().and_then(folder_number);
-            let (here, there) = (look(self.sides.local), look(self.sides.remote));
+            let look = |tree: &Tree<'_>| tree.look(&rename.to).map(folder_number);
+            let sides = (look(self.sides.local), look(self.sides.remote));
             let gone = [rename.base.as_str(), &rename.from, &rename.to, &task.path];
             walk.drop_deltas(&gone.into_iter().collect());
             walk.drop_gone(&rename.base);
             let path = rename.to.clone();
-            walk.enter(vec![Task { path, folder: Some(*folder), here, there }]);
+            match sides {
+                (Ok(here @ Some(_)), Ok(there @ Some(_))) => {
+                    walk.enter(vec![Task { path, folder: Some(*folder), here, there }]);
+                }
+                // Not to be seen is no proof of absence: the next run looks again.
+                _ => walk.found.unknown.push(path),
+            }
             return Ok(Some(vec![rename.from, rename.to, task.path.clone()]));
         }
         Ok(None)

@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
+use crate::apply::lies_in;
 use crate::fs::{DEPTH_MAX, PATH_BYTES_MAX, Tree};
 use crate::item::{Base, Content, Entry, Kind};
 use crate::journal::{JournalError, ROOT, Readers, Row};
@@ -207,7 +208,9 @@ impl<'a, 'g> Walk<'a, 'g> {
     /// Forgets what was to be done about these paths: they were renamed instead.
     pub fn drop_deltas(&mut self, paths: &HashSet<&str>) {
         self.readers.refresh();
-        self.found.deltas.retain(|delta| !paths.contains(delta.path.as_str()));
+        // What was found below an old place is found again below the new one.
+        self.found.deltas.retain(|delta| !lies_in(paths, &delta.path));
+        self.gone.retain(|task| !lies_in(paths, &task.path));
     }
 
     fn take(&mut self, (found, inside): (Found, Inside)) {
