@@ -10,6 +10,7 @@ use crate::fs::{InUse, TEMP_PREFIX};
 use crate::item::{Base, Content, Entry, Kind, Stamp};
 use crate::journal::Record;
 use crate::look::{Stop, is_racy};
+use crate::path::{lies_at, lies_in};
 use crate::plan::{Hold, brake, is_allowed};
 use crate::reconcile::Action;
 use crate::report::{Did, FailureKind, Verdict};
@@ -139,10 +140,18 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
     /// Whether something is to be done about it: it may go in this direction, and does not wait for
     /// its folder's conflict.
     pub(crate) fn is_due(&self, delta: &Delta) -> bool {
-        let below_clash = |folder: &String| {
-            delta.path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
-        };
-        is_allowed(self.run.options, delta) && !self.clashing_folders.iter().any(below_clash)
+        let below = |folder: &String| delta.path != *folder && lies_at(&delta.path, folder);
+        is_allowed(self.run.options, delta) && !self.clashing_folders.iter().any(below)
+    }
+
+    /// Whether something is to be done about it now; what the brake holds is told.
+    pub(crate) fn may_go(&mut self, delta: &Delta, hold: Hold) -> bool {
+        let due = self.is_due(delta);
+        if due && hold.holds(delta) {
+            self.run.note(&delta.path, did(delta.action), Verdict::Held);
+            return false;
+        }
+        due
     }
 
     fn work_through<'p>(
@@ -156,11 +165,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             if self.run.is_cancelled() {
                 break;
             }
-            if !self.is_due(delta) {
-                continue;
-            }
-            if hold.holds(delta) {
-                self.run.note(&delta.path, did(delta.action), Verdict::Held);
+            if !self.may_go(delta, hold) {
                 continue;
             }
             match delta.action {
@@ -329,15 +334,6 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             self.records.push(Record::Item(delta.path.clone(), doubted));
         }
     }
-}
-
-/// Whether a path or a folder above it is in a set.
-pub fn lies_in(set: &HashSet<&str>, path: &str) -> bool {
-    if set.is_empty() {
-        return false;
-    }
-    let ends = path.match_indices('/').map(|(at, _)| at);
-    ends.chain([path.len()]).any(|end| set.contains(&path[..end]))
 }
 
 pub fn did(action: Action) -> Did {

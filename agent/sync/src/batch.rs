@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::apply::Applier;
-use crate::commit::{FLUSH_MIN, Placed, commit, parent, prepare, sync_folders};
+use crate::commit::{FLUSH_MIN, Placed, again, commit, prepare, sync_folders};
 use crate::engine::SyncError;
-use crate::item::{Base, Content, Kind, Stamp};
+use crate::fs::Look;
+use crate::item::{Content, Kind, Stamp};
 use crate::journal::{Intent, Record};
 use crate::look::{Stop, io};
+use crate::path::parent;
 use crate::report::{Did, Verdict};
 use crate::stage::{Job, Means, Staged};
 
@@ -73,10 +75,7 @@ impl Applier<'_, '_, '_> {
 
     /// What both sides will agree on once a job is done.
     fn intent(&self, job: &Job<'_>, content: Content, staged: Stamp) -> Record {
-        let source = job.source().map(|source| source.stamp).unwrap_or_default();
-        let (here, there) = if job.out { (source, staged) } else { (staged, source) };
-        let recorded_ns = self.run.now_ns;
-        let base = Base { content, here, there, recorded_ns, sparse: false };
+        let base = job.base(content, staged, self.run.now_ns);
         Record::Intent(Intent { path: job.path().to_owned(), here: !job.out, was: None, base })
     }
 
@@ -99,12 +98,10 @@ impl Applier<'_, '_, '_> {
         let look = |(job, made): (Job<'p>, Result<(), Stop>)| {
             let placed = made.and_then(|()| {
                 if let Some(error) = &failed[usize::from(job.out)] {
-                    let error = std::io::Error::new(error.kind(), error.to_string());
-                    return Err(Stop::Io("make durable", error));
+                    return Err(Stop::Io("make durable", again(error)));
                 }
-                let found = job.to(&sides).look(job.path()).map_err(io("look at"))?;
-                match found {
-                    Some(crate::fs::Look::Entry(found)) if found.kind == Kind::Dir => {
+                match job.to(&sides).look(job.path()).map_err(io("look at"))? {
+                    Some(Look::Entry(found)) if found.kind == Kind::Dir => {
                         Ok(Placed { content: Content::Dir, stamp: found.stamp, staged: None })
                     }
                     _ => Err(Stop::Changed("it was changed as soon as it was made")),
@@ -119,10 +116,8 @@ impl Applier<'_, '_, '_> {
     fn placed(&mut self, job: &Job<'_>, placed: &Result<Placed, Stop>) -> Verdict {
         match placed {
             Ok(placed) => {
-                let source = job.source().map(|source| source.stamp).unwrap_or_default();
-                let (here, there) =
-                    if job.out { (source, placed.stamp) } else { (placed.stamp, source) };
-                self.record(job.path(), placed.content.clone(), here, there);
+                let base = job.base(placed.content.clone(), placed.stamp, self.run.now_ns);
+                self.records.push(Record::Item(job.path().to_owned(), base));
                 if let Some(Staged { bytes, blocks, .. }) = &placed.staged {
                     let report = &mut self.run.report;
                     *(if job.out { &mut report.bytes_out } else { &mut report.bytes_in }) += bytes;
@@ -146,13 +141,7 @@ impl Applier<'_, '_, '_> {
         if let Some(target) = job.target().filter(|target| target.kind != Kind::Dir) {
             self.remove(job.path(), !job.out, target, &job.leave)?;
         }
-        let make = || to.make_folder(job.path(), mode).map(drop);
-        let made = make().or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                to.make_folders(parent(job.path()), 0o700).and_then(|()| make())
-            }
-            _ => Err(error),
-        });
-        made.map_err(io("make"))
+        let made = to.with_parents(job.path(), || to.make_folder(job.path(), mode));
+        made.map(drop).map_err(io("make"))
     }
 }

@@ -11,6 +11,7 @@ use std::io;
 use crate::fs::{Look, Tree};
 use crate::item::{Content, Entry, Kind, Stamp};
 use crate::look::{Stop, io};
+use crate::path::{above, parent};
 use crate::stage::{Job, Leave, Staged};
 use crate::walk::Both;
 
@@ -26,11 +27,6 @@ pub struct Placed {
     pub stamp: Stamp,
     /// What was staged.
     pub staged: Option<Staged>,
-}
-
-/// The folder of a path.
-pub fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// Makes the names in some folders durable.
@@ -102,10 +98,7 @@ fn unkeep(area: &Tree<'_>, leave: &Leave) {
 /// Removes the folders of a place, as far as they are empty: on a full disk each run would leave
 /// more.
 pub fn clear_away(area: &Tree<'_>, place: &str) {
-    let mut above = parent(place);
-    while !above.is_empty() && area.remove_folder(above).is_ok() {
-        above = parent(above);
-    }
+    let _ = above(place).rev().try_for_each(|folder| area.remove_folder(folder));
 }
 
 /// Makes what was put into the recycle area durable.
@@ -115,8 +108,7 @@ pub fn clear_away(area: &Tree<'_>, place: &str) {
 pub fn sync_kept<'p>(area: &Tree<'_>, places: impl Iterator<Item = &'p str>) -> io::Result<()> {
     let mut folders = BTreeSet::new();
     for place in places {
-        let above = place.match_indices('/').map(|(at, _)| &place[..at]);
-        folders.extend(std::iter::once("").chain(above));
+        folders.extend(std::iter::once("").chain(above(place)));
     }
     if folders.is_empty() { Ok(()) } else { sync_folders(area, &folders) }
 }
@@ -180,7 +172,7 @@ fn fail(jobs: &[Job<'_>], staged: &mut Results, out: bool, what: &'static str, e
 }
 
 /// The same error for several items.
-fn again(error: &io::Error) -> io::Error {
+pub fn again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),

@@ -8,10 +8,10 @@ use crate::fs::Tree;
 use crate::item::Entry;
 use crate::journal::Record;
 use crate::look::Stop;
+use crate::path::{self, beside, parent};
 use crate::reconcile::Clash;
 use crate::report::{Conflict, ConflictKind, Did, Meta, Options, Resolve, Verdict};
 use crate::scan::PatternError;
-use crate::stage::beside;
 use crate::walk::Delta;
 
 /// Longest name that file systems take.
@@ -100,8 +100,7 @@ impl Applier<'_, '_, '_> {
         };
         let other = beside(path, &name);
         let renamed = self.run.sides.local.rename(path, &other);
-        let durable =
-            renamed.and_then(|()| self.run.sides.local.sync_folder(crate::commit::parent(path)));
+        let durable = renamed.and_then(|()| self.run.sides.local.sync_folder(parent(path)));
         if let Err(error) = durable {
             let result = Stop::Io("rename", error).verdict(path);
             return self.run.note(path, Did::Settle, result);
@@ -112,7 +111,7 @@ impl Applier<'_, '_, '_> {
 
     /// `Plan.odt` → `Plan (LT-7 2026-11-21).odt`, with a number where that is taken on a side.
     fn other_name(&self, path: &str) -> Result<String, Stop> {
-        let leaf = path.rsplit('/').next().unwrap_or(path);
+        let leaf = path::name(path);
         let (stem, extension) = match leaf.rsplit_once('.') {
             Some((stem, extension)) if !stem.is_empty() && extension.len() <= HOST_BYTES_MAX => {
                 (stem, format!(".{extension}"))

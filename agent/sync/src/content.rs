@@ -118,7 +118,10 @@ impl Control {
 pub struct Cancelled;
 
 /// Fills a buffer as far as there is content.
-fn read_full(from: &dyn Reader, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+///
+/// # Errors
+/// As `pread`.
+pub fn read_full(from: &dyn Reader, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match from.read_at(&mut buffer[filled..], offset + filled as u64)? {

@@ -12,6 +12,11 @@ pub enum Crew {
 }
 
 impl Crew {
+    /// As many as somebody asked for; only one is a number of its own.
+    pub fn of(threads: u16) -> Self {
+        if threads == 1 { Self::Alone } else { Self::All }
+    }
+
     /// Does something with each item; the results come in the order of the items.
     pub fn map<T: Sync, R: Send>(
         self,

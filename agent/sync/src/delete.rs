@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 
 use crate::apply::{Applier, BATCH_ITEMS, did};
-use crate::commit::{check, clear_away, keep, parent, sync_folders, sync_kept};
+use crate::commit::{check, clear_away, keep, sync_folders, sync_kept};
 use crate::engine::SyncError;
 use crate::item::{Entry, Kind};
 use crate::journal::Record;
 use crate::look::{Stop, io, read};
+use crate::path::{lies_at, parent};
 use crate::plan::Hold;
 use crate::reconcile::Action;
 use crate::report::Verdict;
@@ -28,11 +29,7 @@ impl Applier<'_, '_, '_> {
             if self.run.is_cancelled() {
                 break;
             }
-            if !self.is_due(delta) {
-                continue;
-            }
-            if hold.holds(delta) {
-                self.run.note(&delta.path, did(delta.action), Verdict::Held);
+            if !self.may_go(delta, hold) {
                 continue;
             }
             match self.delete(delta) {
@@ -104,9 +101,7 @@ impl Applier<'_, '_, '_> {
         let (tree, area) = (self.run.sides.of(here), self.run.area);
         check(tree, path, Some(entry))?;
         if entry.kind == Kind::Dir {
-            let holds = |(side, keeper): &(bool, String)| {
-                *side == here && crate::scan::lies_at(keeper, path)
-            };
+            let holds = |(side, keeper): &(bool, String)| *side == here && lies_at(keeper, path);
             if self.found.keepers.iter().any(holds) {
                 return Err(Stop::Changed("it holds something that is left alone"));
             }

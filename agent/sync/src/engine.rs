@@ -9,16 +9,17 @@ use crate::apply::Applier;
 use crate::conflict::resolver;
 use crate::content::Control;
 use crate::crew::Crew;
-use crate::fs::{Gate, Look, OLD_SUFFIX, Open, Tree, Volume};
+use crate::fs::{Gate, OLD_SUFFIX, Open, Tree, Volume};
 use crate::journal::{Journal, JournalError, Record};
 use crate::open;
+use crate::path::{lies_at, lies_in};
 use crate::pins::{self, Pins};
 use crate::plan::{keep_needed_folders, restored};
 use crate::recycle::Shelf;
 use crate::report::{Did, Fill, Flow, ItemResult, Options, Pair, Report, Resolve, Verdict};
-use crate::roots::{fresh_id, prove_both};
+use crate::roots::{self, fresh_id, prove_both};
 use crate::run::Run;
-use crate::scan::{Filter, MARKER, PatternError, lies_at};
+use crate::scan::{Filter, MARKER, PatternError};
 use crate::walk::{Both, Delta, Found, Stop, Walk};
 
 /// One of the two sides.
@@ -105,6 +106,13 @@ pub struct Sides {
     pub remote: Arc<dyn Volume>,
     /// Where old versions go.
     pub area: Arc<dyn Volume>,
+}
+
+impl Sides {
+    /// This computer's, the share's and the recycle area, to work on.
+    pub(crate) fn trees<'g>(&self, gate: &'g dyn Gate, crew: Crew) -> [Tree<'g>; 3] {
+        [&self.local, &self.remote, &self.area].map(|side| Tree::new(Arc::clone(side), gate, crew))
+    }
 }
 
 /// The time and the chance of a run; the same ones over the same trees give the same run.
@@ -226,10 +234,7 @@ impl World<'_> {
         progress: &mut dyn FnMut(&ItemResult) -> Flow,
     ) -> Result<Ran, SyncError> {
         let Pass { options, moment, only, number } = pass;
-        let crew = if options.threads == 1 { Crew::Alone } else { Crew::All };
-        let local = Tree::new(Arc::clone(&self.sides.local), self.gate, crew);
-        let remote = Tree::new(Arc::clone(&self.sides.remote), self.gate, crew);
-        let area = Tree::new(Arc::clone(&self.sides.area), self.gate, crew);
+        let [local, remote, area] = self.sides.trees(self.gate, Crew::of(options.threads));
         let sides = Both { local: &local, remote: &remote };
         let marks = prove_both(&sides, journal, options)?;
         let temp_id = temp_id(journal, moment.chance)?;
@@ -241,12 +246,14 @@ impl World<'_> {
             Fill::All => true,
         };
         let folds = [ignores_case(&local), ignores_case(&remote)];
-        let mut walk = Walk::new(sides, &filter, &fill, journal.readers());
-        walk.ignores_case = folds;
-        self.start(&mut walk)?;
+        let begin = |journal: &Journal| {
+            let mut walk = Walk::new(sides, &filter, &fill, journal.readers(), folds);
+            self.start(&mut walk).map(|()| walk)
+        };
+        let mut walk = begin(journal)?;
         let emptied = emptied(&walk.found, marks.marked(), journal)?;
         if let Some(side) = emptied.filter(|_| !options.adopt_root && !options.release_deletes) {
-            return Err(root_emptied(side));
+            return Err(roots::emptied(side));
         }
         let forget = marks.replaced || (options.adopt_root && emptied.is_some());
         let ids = (temp_id.as_str(), moment.chance.wrapping_add(number));
@@ -268,9 +275,7 @@ impl World<'_> {
             report: Report::default(),
         };
         if run.verify_intents()? || forget {
-            walk = Walk::new(sides, &filter, &fill, run.journal.readers());
-            walk.ignores_case = folds;
-            self.start(&mut walk)?;
+            walk = begin(run.journal)?;
         }
         let (found, mut deltas) = run.explore(walk)?;
         if let Some((paths, _)) = only {
@@ -313,19 +318,7 @@ impl<'a, 'g> Run<'a, 'g> {
     /// Walks to the end, following renames on the way; gives what was found, and what is to be done
     /// in the order of paths.
     fn explore(&mut self, mut walk: Walk<'a, 'g>) -> Result<(Found, Vec<Delta>), SyncError> {
-        loop {
-            walk.advance()?;
-            let new = walk.take_new();
-            if new.is_empty() {
-                walk.enter_gone();
-                if walk.is_over() {
-                    break;
-                }
-                continue;
-            }
-            let rest = self.follow_folders(&mut walk, new)?;
-            walk.enter(rest);
-        }
+        walk.finish(|walk, new| self.follow_folders(walk, new))?;
         let mut found = walk.found;
         if !self.options.only.is_empty() {
             // The brake means a share of the whole tree, not of the part that is looked at.
@@ -333,7 +326,7 @@ impl<'a, 'g> Run<'a, 'g> {
         }
         let mut deltas = std::mem::take(&mut found.deltas);
         let unknown = found.unknown.iter().map(String::as_str).collect();
-        deltas.retain(|delta| !crate::apply::lies_in(&unknown, &delta.path));
+        deltas.retain(|delta| !lies_in(&unknown, &delta.path));
         deltas.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         self.follow_files(&mut deltas)?;
         keep_needed_folders(&mut deltas);
@@ -360,7 +353,7 @@ impl Applier<'_, '_, '_> {
                 let _ = tree.discard(path);
                 continue;
             }
-            if let Ok(Some(Look::Entry(found))) = tree.look(path) {
+            if let Some(found) = tree.entry(path) {
                 let keep = Some(self.run.shelf.place(path, *here));
                 let leave = crate::stage::Leave { proof: None, keep };
                 let _ = self.remove(path, *here, &found, &leave);
@@ -415,10 +408,6 @@ fn emptied(
         // Where both are empty there is nothing left to delete.
         _ => None,
     })
-}
-
-fn root_emptied(side: Side) -> SyncError {
-    SyncError::RootChanged { side, detail: "everything in it is gone".to_owned() }
 }
 
 fn halt_if_restored(deltas: &[Delta]) -> Result<(), SyncError> {

@@ -2,8 +2,8 @@
 //! to the comparison. Nothing is done again because it was intended.
 
 use crate::engine::SyncError;
-use crate::fs::{Look, Tree};
-use crate::item::{Base, Content, Entry, Kind, Stamp};
+use crate::fs::Tree;
+use crate::item::{Base, Content, Kind, Stamp};
 use crate::journal::{Intent, Record};
 use crate::run::Run;
 
@@ -39,17 +39,10 @@ impl Run<'_, '_> {
     }
 }
 
-fn entry(tree: &Tree<'_>, path: &str) -> Option<Entry> {
-    match tree.look(path) {
-        Ok(Some(Look::Entry(entry))) => Some(entry),
-        _ => None,
-    }
-}
-
 /// The record of something that was put in place, if it stands there.
 fn put(tree: &Tree<'_>, intent: &Intent) -> Option<Record> {
     let Intent { path, here, base, .. } = intent;
-    let found = entry(tree, path)?;
+    let found = tree.entry(path)?;
     let staged = if *here { base.here } else { base.there };
     let stands = match &base.content {
         Content::Dir => found.kind == Kind::Dir,
@@ -72,7 +65,7 @@ fn is_staged(staged: Stamp, found: Stamp) -> bool {
 /// The record of a rename, if the entry stands under its new name and nothing under the old one.
 fn renamed(tree: &Tree<'_>, intent: &Intent, was: &str) -> Option<Record> {
     let known = if intent.here { intent.base.here } else { intent.base.there };
-    let found = entry(tree, &intent.path)?;
+    let found = tree.entry(&intent.path)?;
     let is_it = known.inode != 0 && found.stamp.inode == known.inode;
     let gone = matches!(tree.look(was), Ok(None)) || tree.is_one(was, &intent.path).ok()?;
     (is_it && gone).then(|| Record::Moved(was.to_owned(), intent.path.clone()))

@@ -12,6 +12,7 @@
 #[cfg(not(unix))]
 compile_error!("the engine's `fs` module has only its Unix half so far");
 
+mod path;
 mod item;
 mod reconcile;
 mod report;
@@ -45,12 +46,14 @@ mod delete;
 mod pending;
 mod engine;
 mod ls;
+mod evict;
 
 pub use content::Control;
 pub use engine::{Moment, Side, Sides, SyncError, settle, sync, sync_volumes, sync_with};
+pub use evict::{Evicted, Limits, evict, evict_volumes};
 pub use item::{Content, Entry, Hash, Kind, Stamp};
 pub use journal::{Journal, JournalError};
-pub use ls::{Evicted, Item, Limits, evict, evict_volumes, ls, ls_volumes};
+pub use ls::{Item, ls, ls_volumes};
 pub use pending::pending;
 pub use reconcile::{Action, Clash, reconcile};
 pub use report::{

@@ -155,31 +155,23 @@ pub fn decide(
     Ok((reconcile(base.map(|base| &base.content), a.as_ref(), b.as_ref()), a))
 }
 
-/// Whether an entry here differs from what both sides agreed on; what cannot be read counts as
-/// changed.
-pub fn is_changed(local: &Tree<'_>, path: &str, entry: &Entry, base: &Base) -> bool {
-    if is_proven_same(entry, base, base.here) {
-        return false;
-    }
-    match (&entry.kind, &base.content) {
-        (Kind::Dir, Content::Dir) => false,
-        (Kind::Link, Content::Link(text)) => entry.link.as_ref() != Some(text),
-        (Kind::File, Content::File(known)) if entry.stamp.size == base.here.size => {
-            !read(local, path, entry.stamp).is_ok_and(|read| read.hash == *known)
-        }
-        _ => true,
-    }
-}
-
-/// Whether an entry on the share is what both sides agreed on; what cannot be read is not.
-pub fn is_same_there(remote: &Tree<'_>, path: &str, entry: &Entry, base: &Base) -> bool {
-    if is_proven_same(entry, base, base.there) {
+/// Whether an entry is what both sides agreed on, `recorded` with this stamp; what cannot be read is
+/// not.
+pub fn is_as_recorded(
+    tree: &Tree<'_>,
+    path: &str,
+    entry: &Entry,
+    base: &Base,
+    recorded: Stamp,
+) -> bool {
+    if is_proven_same(entry, base, recorded) {
         return true;
     }
     match (&entry.kind, &base.content) {
+        (Kind::Dir, Content::Dir) => true,
         (Kind::Link, Content::Link(text)) => entry.link.as_ref() == Some(text),
-        (Kind::File, Content::File(known)) if entry.stamp.size == base.there.size => {
-            read(remote, path, entry.stamp).is_ok_and(|read| read.hash == *known)
+        (Kind::File, Content::File(known)) if entry.stamp.size == recorded.size => {
+            read(tree, path, entry.stamp).is_ok_and(|read| read.hash == *known)
         }
         _ => false,
     }

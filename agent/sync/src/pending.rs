@@ -5,11 +5,13 @@ use crate::engine::{Side, SyncError};
 use crate::fs::{Open, PATH_BYTES_MAX, Tree};
 use crate::item::{Base, Entry, Kind};
 use crate::journal::Journal;
-use crate::look::is_changed;
+use crate::look::is_as_recorded;
 use crate::open::open_local;
+use crate::path::join;
 use crate::report::{ITEMS_MAX, Options, Pair, Pending, PendingChange, PendingItem};
 use crate::roots;
-use crate::scan::{Filter, join, read_folder};
+use crate::scan::{Filter, read_folder};
+use crate::walk::is_emptied;
 
 /// Lists what is only on this computer.
 ///
@@ -48,12 +50,9 @@ pub fn pending(
         };
         let rows = number.map_or(Ok(Vec::new()), |number| readers.rows(number))?;
         let hidden = |name: &str| listing.hidden.iter().any(|hidden| **hidden == *name);
-        let emptied = folder.is_empty()
-            && listing.entries.is_empty()
-            && !rows.iter().any(|row| hidden(&row.name));
+        let emptied = folder.is_empty() && is_emptied(&listing, &rows);
         if emptied && journal.has_more_than(usize::from(marked))? {
-            let detail = "everything in it is gone".to_owned();
-            return Err(SyncError::RootChanged { side: Side::Local, detail });
+            return Err(roots::emptied(Side::Local));
         }
         for (name, entry) in &listing.entries {
             let at = rows.binary_search_by(|row| row.name.cmp(name)).ok();
@@ -85,7 +84,7 @@ fn note(pending: &mut Pending, tree: &Tree<'_>, path: &str, entry: &Entry, base:
     let size = entry.stamp.size;
     match base {
         None => add(pending, path, PendingChange::Created, size),
-        Some(base) if is_changed(tree, path, entry, base) => {
+        Some(base) if !is_as_recorded(tree, path, entry, base, base.here) => {
             add(pending, path, PendingChange::Changed, size);
         }
         Some(_) => {}

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::engine::SyncError;
 use crate::item::Kind;
 use crate::journal::{Journal, JournalError, Record};
+use crate::path::{above_and, parent};
 use crate::reconcile::Action;
 use crate::run::Run;
 use crate::walk::Delta;
@@ -36,9 +37,8 @@ impl Pins {
 
     /// For whom a path is pinned, itself or by a folder above it.
     pub fn who(&self, path: &str) -> u32 {
-        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         let own =
-            ends.filter_map(|end| self.by_path.get(&path[..end])).fold(0, |all, who| all | who);
+            above_and(path).filter_map(|at| self.by_path.get(at)).fold(0, |all, who| all | who);
         own | self.everything | self.by_path.get("").copied().unwrap_or(0)
     }
 
@@ -89,7 +89,7 @@ pub fn pin_new(run: &mut Run<'_, '_>, pins: &Pins, deltas: &[Delta]) -> Result<(
     let mut records = Vec::new();
     for delta in deltas {
         let is_new = delta.action == Action::CopyIn && delta.base.is_none();
-        let folder = delta.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = parent(&delta.path);
         if !is_new || !pins.covers(folder) {
             continue;
         }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::item::{Entry, Kind};
+use crate::path::above;
 use crate::reconcile::{Action, Clash};
 use crate::report::Options;
 use crate::walk::Delta;
@@ -149,8 +150,8 @@ pub fn keep_needed_folders(deltas: &mut [Delta]) {
             Action::CopyIn => &mut needed_here,
             _ => continue,
         };
-        for (at, _) in delta.path.match_indices('/').rev() {
-            if !needed.insert(delta.path[..at].to_owned()) {
+        for folder in above(&delta.path).rev() {
+            if !needed.insert(folder.to_owned()) {
                 break; // those above it are in the set already
             }
         }

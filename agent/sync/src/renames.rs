@@ -2,19 +2,20 @@
 //!
 //! A folder is recognised by its number on its side's disk, if nothing stands in its old place. If
 //! the number was given to another folder meanwhile, following is still no harm: what is inside is
-//! compared afterwards, and comes to the same in the end. A file is recognised by number, size and time, and is read to be sure.
-//! Where both sides renamed one thing, the name on the share stays: others see that one.
+//! compared afterwards, and comes to the same in the end. A file is recognised by number, size and
+//! time, and is read to be sure. Where both sides renamed one thing, the name on the share stays:
+//! others see that one.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
-use crate::apply::lies_in;
-use crate::commit::{parent, sync_folders};
+use crate::commit::sync_folders;
 use crate::engine::SyncError;
 use crate::fs::{Look, Tree};
 use crate::item::{Base, Content, Entry, Kind};
 use crate::journal::{Intent, Record};
 use crate::look::{Stop, read};
+use crate::path::{self, lies_in, parent};
 use crate::reconcile::Action;
 use crate::report::{Did, Verdict};
 use crate::run::Run;
@@ -54,31 +55,29 @@ impl Run<'_, '_> {
     /// Carries out one rename; gives whether it was done.
     fn follow(&mut self, rename: &Rename) -> Result<bool, SyncError> {
         let tree = self.sides.of(rename.here);
-        let go = || -> io::Result<bool> {
+        let above = parent(&rename.to);
+        let make_way = || -> io::Result<bool> {
             if !is_free(tree, rename)? {
                 return Ok(false);
             }
-            let above = parent(&rename.to);
             if !above.is_empty() && tree.look(above)?.is_none() {
                 tree.make_folders(above, 0o700)?;
             }
             Ok(true)
         };
-        if !matches!(go(), Ok(true)) {
+        if !matches!(make_way(), Ok(true)) {
             return Ok(false);
         }
-        let known = match tree.look(&rename.from) {
-            Ok(Some(Look::Entry(entry))) => entry.stamp,
-            _ => return Ok(false),
+        let Some(known) = tree.entry(&rename.from).map(|entry| entry.stamp) else {
+            return Ok(false);
         };
         let base = Base { here: known, there: known, ..Base::folder() };
         let (path, was) = (rename.to.clone(), Some(rename.base.clone()));
         self.write(&mut vec![Record::Intent(Intent { path, here: rename.here, was, base })])?;
         let go = || -> io::Result<()> {
-            let above = parent(&rename.to);
             tree.rename(&rename.from, &rename.to)?;
             let folders = BTreeSet::from([parent(&rename.from), above]);
-            let made = above.match_indices('/').map(|(at, _)| &above[..at]).chain([""]);
+            let made = path::above(above).chain([""]);
             sync_folders(tree, &folders.into_iter().chain(made).collect())
         };
         if go().is_err() {
@@ -179,7 +178,6 @@ impl Run<'_, '_> {
             let sides = (look(self.sides.local), look(self.sides.remote));
             let gone = [rename.base.as_str(), &rename.from, &rename.to, &task.path];
             walk.drop_deltas(&gone.into_iter().collect());
-            walk.drop_gone(&rename.base);
             let path = rename.to.clone();
             match sides {
                 (Ok(here @ Some(_)), Ok(there @ Some(_))) => {
@@ -270,9 +268,9 @@ impl Run<'_, '_> {
         if !self.may_follow(rename.here) || !self.follow(&rename)? {
             return Ok(None);
         }
-        let look = |tree: &Tree<'_>| match tree.look(&rename.to) {
-            Ok(Some(Look::Entry(entry))) if entry.kind == Kind::File => Some(entry.stamp),
-            _ => None,
+        let look = |tree: &Tree<'_>| {
+            let entry = tree.entry(&rename.to).filter(|entry| entry.kind == Kind::File);
+            entry.map(|entry| entry.stamp)
         };
         let (Some(here), Some(there)) = (look(self.sides.local), look(self.sides.remote)) else {
             return Ok(Some(Vec::new())); // somebody was quicker; the next run looks again

@@ -5,6 +5,7 @@
 
 use std::io;
 
+use crate::content::read_full;
 use crate::engine::{Side, SyncError};
 use crate::fs::{TEMP_PREFIX, Tree};
 use crate::journal::Journal;
@@ -152,6 +153,11 @@ fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
+/// A root that shows nothing any more of what the journal knows.
+pub fn emptied(side: Side) -> SyncError {
+    SyncError::RootChanged { side, detail: "everything in it is gone".to_owned() }
+}
+
 fn read_marker(root: &Tree<'_>) -> io::Result<Option<String>> {
     let file = match root.read(MARKER) {
         Ok(file) => file,
@@ -159,13 +165,7 @@ fn read_marker(root: &Tree<'_>) -> io::Result<Option<String>> {
         Err(error) => return Err(error),
     };
     let mut bytes = [0; MARKER_BYTES_MAX];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], filled as u64)? {
-            0 => break,
-            n => filled += n,
-        }
-    }
+    let filled = read_full(&*file, &mut bytes, 0)?;
     // A mark that somebody scribbled over is another mark, which a person can accept or not.
     Ok(Some(String::from_utf8_lossy(&bytes[..filled]).trim().to_owned()))
 }

@@ -9,6 +9,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use crate::fs::{Look, TEMP_PREFIX, Tree};
 use crate::item::{Entry, Kind};
 use crate::names::{Rules, judge};
+use crate::path::{join, lies_at, name};
 use crate::report::{Did, FailureKind, ItemResult, Verdict};
 
 /// The file that tells a root from any other directory at the same path.
@@ -84,17 +85,6 @@ fn globs(patterns: &[String], any_case: bool) -> Result<GlobSet, PatternError> {
         set.add(glob.map_err(|source| PatternError::new(pattern, source))?);
     }
     set.build().map_err(|source| PatternError::new("(all together)", source))
-}
-
-/// Whether a path is another one or lies below it.
-pub fn lies_at(path: &str, top: &str) -> bool {
-    path.strip_prefix(top)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || top.is_empty())
-}
-
-/// A path from a folder and a name in it.
-pub fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 /// What stands in one folder of one side.
@@ -204,10 +194,9 @@ pub fn failure(what: &str, path: &str, error: &std::io::Error) -> Verdict {
         _ => FailureKind::Io,
     };
     let mut message = format!("cannot {what} {path}: {error}");
-    let name = path.rsplit('/').next().unwrap_or(path);
     // A side that refuses a name does not say what is wrong with it; mostly it is one of these.
     if kind == FailureKind::Name
-        && let Err(fault) = judge(name, &Rules::WINDOWS)
+        && let Err(fault) = judge(name(path), &Rules::WINDOWS)
     {
         message = format!("{message}; {fault}; {}", fault.hint());
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::content::{Blocks, Control, LARGE_BYTES, copy, patch};
 use crate::fs::{Look, Reader, Tree, Writer};
-use crate::item::{Content, Entry, Hash, Kind, Stamp};
+use crate::item::{Base, Content, Entry, Hash, Kind, Stamp};
 use crate::look::{Stop, io, read};
 use crate::throttle::Throttle;
 use crate::walk::{Both, Delta};
@@ -83,6 +83,13 @@ impl Job<'_> {
         sides.of(self.out)
     }
 
+    /// What both sides agree on once it is done: this content, with these stamps of the target.
+    pub fn base(&self, content: Content, target: Stamp, recorded_ns: i64) -> Base {
+        let source = self.source().map(|source| source.stamp).unwrap_or_default();
+        let (here, there) = if self.out { (source, target) } else { (target, source) };
+        Base { content, here, there, recorded_ns, sparse: false }
+    }
+
     /// Stages a file or link; what could not be staged is removed again.
     ///
     /// # Errors
@@ -118,23 +125,12 @@ impl Job<'_> {
         let text = source.link.clone().unwrap_or_default();
         let to = self.to(&means.sides);
         let stage = || to.stage_link(self.path(), &self.temp, &text);
-        let staged = self.with_parents(to, stage).map_err(io("write"))?;
+        // The folder above it may be missing: one that this side deleted and the other needs still.
+        let staged = to.with_parents(self.path(), stage).map_err(io("write"))?;
         let Some(Look::Entry(staged)) = staged else {
             return Err(Stop::Changed("it went away as it was written"));
         };
         Ok(Staged { content: Content::Link(text), stamp: staged.stamp, bytes: 0, blocks: None })
-    }
-
-    /// A folder above it may be missing: one that this side deleted and the other needs still.
-    fn with_parents<T>(&self, to: &Tree<'_>, write: impl Fn() -> io::Result<T>) -> io::Result<T> {
-        match write() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let folder = self.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-                to.make_folders(folder, 0o700)?;
-                write()
-            }
-            other => other,
-        }
     }
 
     fn file(&self, means: &Means<'_, '_>, source: &Entry) -> Result<Staged, Stop> {
@@ -144,7 +140,7 @@ impl Job<'_> {
             return Err(Stop::Changed("it changed since it was looked at"));
         }
         let stage = || to.stage(self.path(), &self.temp);
-        let mut writer = self.with_parents(to, stage).map_err(io("write"))?;
+        let mut writer = to.with_parents(self.path(), stage).map_err(io("write"))?;
         let size = source.stamp.size;
         let (summed, bytes) = match self.patch(means, &*reader, &mut *writer, size)? {
             Some(patched) => patched,
@@ -197,9 +193,4 @@ impl Job<'_> {
             Err(error) => Err(Stop::Io("copy", error)),
         }
     }
-}
-
-/// Another name in the folder of a path.
-pub fn beside(path: &str, name: &str) -> String {
-    path.rsplit_once('/').map_or(name.to_owned(), |(folder, _)| format!("{folder}/{name}"))
 }

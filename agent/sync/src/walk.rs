@@ -4,18 +4,17 @@
 //! tree of any size costs memory only for its widest depth and for what changed. A folder that is
 //! new on one side waits until all others were seen: it may be one that was renamed.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use crate::apply::lies_in;
 use crate::fs::{DEPTH_MAX, PATH_BYTES_MAX, Tree};
 use crate::item::{Base, Content, Entry, Kind};
 use crate::journal::{JournalError, ROOT, Readers, Row};
 use crate::look::{Seen, decide};
 use crate::names::twins;
+use crate::path::{join, lies_in};
 use crate::reconcile::Action;
 use crate::report::{Did, FailureKind, ItemResult, Verdict};
-use crate::scan::{Filter, Listing, failure, join, read_folder};
+use crate::scan::{Filter, Listing, failure, read_folder};
 
 /// Both sides, open.
 #[derive(Clone, Copy)]
@@ -82,8 +81,6 @@ pub struct Found {
     pub unchanged: u64,
     /// How many items the journal knows.
     pub known: u64,
-    /// How many bytes of this tree lie here.
-    pub bytes_here: u64,
     /// Which sides show nothing at all of what the journal knows at the root.
     pub emptied: [bool; 2],
 }
@@ -102,8 +99,7 @@ pub struct Walk<'a, 'g> {
     filter: &'a Filter,
     fill: &'a (dyn Fn(&str) -> bool + Sync),
     readers: Readers,
-    /// Whether this computer's side ignores case, and whether the share does.
-    pub ignores_case: [bool; 2],
+    ignores_case: [bool; 2],
     /// What was found so far.
     pub found: Found,
     frontier: Vec<Task>,
@@ -112,12 +108,15 @@ pub struct Walk<'a, 'g> {
 }
 
 impl<'a, 'g> Walk<'a, 'g> {
-    /// Starts at the roots. `fill` says which sparse files are to be stored here again.
+    /// Starts at the roots. `fill` says which sparse files are to be stored here again;
+    /// `ignores_case`, whether this computer's side takes names that differ in case for one, and
+    /// whether the share does.
     pub fn new(
         sides: Both<'a, 'g>,
         filter: &'a Filter,
         fill: &'a (dyn Fn(&str) -> bool + Sync),
         readers: Readers,
+        ignores_case: [bool; 2],
     ) -> Self {
         let root = Task { path: String::new(), folder: Some(ROOT), here: Some(0), there: Some(0) };
         Self {
@@ -125,7 +124,7 @@ impl<'a, 'g> Walk<'a, 'g> {
             filter,
             fill,
             readers,
-            ignores_case: [false; 2],
+            ignores_case,
             found: Found::default(),
             frontier: vec![root],
             new: Vec::new(),
@@ -146,23 +145,41 @@ impl<'a, 'g> Walk<'a, 'g> {
             visit.listings[usize::from(!local)] = Some(listing);
         }
         let rows = self.readers.rows(ROOT)?;
-        for (side, listing) in visit.listings.iter().enumerate() {
-            let listing = listing.as_ref().map(|listing| (&listing.entries, &listing.hidden));
-            let Some((entries, hidden)) = listing else { continue };
-            let is_hidden = |row: &Row| hidden.contains(&row.name);
-            self.found.emptied[side] =
-                !rows.is_empty() && entries.is_empty() && !rows.iter().any(is_hidden);
+        for (emptied, listing) in self.found.emptied.iter_mut().zip(&visit.listings) {
+            *emptied = listing.as_ref().is_some_and(|listing| is_emptied(listing, &rows));
         }
         visit.rows = rows;
         self.take(self.compare(&task, visit));
         Ok(())
     }
 
-    /// Compares everything that can be compared without knowing what was renamed.
+    /// Compares everything below the roots. `follow` is given the folders that are new on one side
+    /// only, in the order of paths, and gives back those to go into.
     ///
     /// # Errors
-    /// When the journal fails.
-    pub fn advance(&mut self) -> Result<(), JournalError> {
+    /// When the journal fails, or `follow` does.
+    pub fn finish<E: From<JournalError>>(
+        &mut self,
+        mut follow: impl FnMut(&mut Self, Vec<Task>) -> Result<Vec<Task>, E>,
+    ) -> Result<(), E> {
+        loop {
+            self.advance()?;
+            let mut new = std::mem::take(&mut self.new);
+            if new.is_empty() {
+                self.enter_gone();
+                if self.frontier.is_empty() {
+                    return Ok(());
+                }
+                continue;
+            }
+            new.sort_by(|a, b| a.path.cmp(&b.path));
+            let rest = follow(self, new)?;
+            self.enter(rest);
+        }
+    }
+
+    /// Compares everything that can be compared without knowing what was renamed.
+    fn advance(&mut self) -> Result<(), JournalError> {
         while !self.frontier.is_empty() {
             let tasks = std::mem::take(&mut self.frontier);
             let visits = self.sides.local.crew().map(&tasks, |task| self.visit(task));
@@ -174,30 +191,12 @@ impl<'a, 'g> Walk<'a, 'g> {
         Ok(())
     }
 
-    /// The folders that are new on one side only, in the order of paths; the walk goes into those
-    /// that are given back with [`Walk::enter`].
-    pub fn take_new(&mut self) -> Vec<Task> {
-        let mut new = std::mem::take(&mut self.new);
-        new.sort_by(|a, b| a.path.cmp(&b.path));
-        new
-    }
-
     /// Goes into the folders that are gone on one side. One that is gone on both is forgotten with
     /// everything in it.
-    pub fn enter_gone(&mut self) {
+    fn enter_gone(&mut self) {
         let mut gone = std::mem::take(&mut self.gone);
         gone.retain(|task| task.here.is_some() || task.there.is_some());
         self.frontier.extend(gone);
-    }
-
-    /// A folder that is not gone after all, but renamed.
-    pub fn drop_gone(&mut self, path: &str) {
-        self.gone.retain(|task| task.path != path);
-    }
-
-    /// Whether there is nothing to look at any more.
-    pub fn is_over(&self) -> bool {
-        self.frontier.is_empty() && self.new.is_empty() && self.gone.is_empty()
     }
 
     /// Goes into these folders next.
@@ -223,7 +222,6 @@ impl<'a, 'g> Walk<'a, 'g> {
         all.notes.extend(found.notes);
         all.unchanged += found.unchanged;
         all.known += found.known;
-        all.bytes_here += found.bytes_here;
         self.frontier.extend(inside.common);
         self.new.extend(inside.new);
         self.gone.extend(inside.gone);
@@ -293,11 +291,17 @@ impl<'a, 'g> Walk<'a, 'g> {
                 found.map(|(_, entry)| entry)
             };
             let (a, b) = (next(&mut here), next(&mut there));
-            let row = rows.next_if(|row| row.name.cmp(&name) == Ordering::Equal);
+            let row = rows.next_if(|row| row.name == name);
             pass.name(&name, a, b, row);
         }
         (pass.found, pass.inside)
     }
+}
+
+/// Whether a root shows nothing at all of what the journal knows in it.
+pub fn is_emptied(listing: &Listing, rows: &[Row]) -> bool {
+    let is_hidden = |row: &Row| listing.hidden.contains(&row.name);
+    !rows.is_empty() && listing.entries.is_empty() && !rows.iter().any(is_hidden)
 }
 
 /// What one folder was read as.
@@ -373,9 +377,6 @@ impl Pass<'_, '_, '_> {
     fn name(&mut self, name: &str, here: Option<Entry>, there: Option<Entry>, row: Option<Row>) {
         if !self.hidden.is_empty() && self.hidden.contains(name) {
             return;
-        }
-        if let Some(here) = &here {
-            self.found.bytes_here += here.stamp.size * u64::from(here.kind == Kind::File);
         }
         let seen = Seen { here, there, base: row.as_ref().map(|row| &row.base) };
         if seen.is_file_in_step() {

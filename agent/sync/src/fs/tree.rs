@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Folder, How, InUse, Look, Reader, Traits, Volume, Writer};
 use crate::crew::Crew;
 use crate::item::{Entry, Kind};
+use crate::path::{above_and, parent, split};
 
 /// Start of the name of a file that is being written. Ours end in an id of the pair and a number.
 pub const TEMP_PREFIX: &str = ".homeport-tmp-";
@@ -72,11 +73,6 @@ fn is_absence(error: &io::Error) -> bool {
 /// following a link, which is the same to the engine.
 fn is_out_of_reach(error: &io::Error) -> bool {
     is_absence(error) || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
-}
-
-/// The folder of a path, and its name in it.
-fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 /// One side as the engine works on it.
@@ -153,6 +149,14 @@ impl<'g> Tree<'g> {
         }
     }
 
+    /// The file, folder or link that certainly stands under a name now.
+    pub fn entry(&self, path: &str) -> Option<Entry> {
+        match self.look(path) {
+            Ok(Some(Look::Entry(entry))) => Some(entry),
+            _ => None,
+        }
+    }
+
     /// Opens a file for reading.
     ///
     /// # Errors
@@ -169,7 +173,7 @@ impl<'g> Tree<'g> {
     /// As `open`.
     pub fn stage(&self, path: &str, temp: &str) -> io::Result<Box<dyn Writer>> {
         self.gate.pass(Op::Stage, path)?;
-        self.folder(split(path).0)?.create(temp)
+        self.folder(parent(path))?.create(temp)
     }
 
     /// Stages a link beside `path`; gives what then stands there.
@@ -178,7 +182,7 @@ impl<'g> Tree<'g> {
     /// As `symlink`.
     pub fn stage_link(&self, path: &str, temp: &str, text: &str) -> io::Result<Option<Look>> {
         self.gate.pass(Op::Stage, path)?;
-        let folder = self.folder(split(path).0)?;
+        let folder = self.folder(parent(path))?;
         folder.make_link(temp, text)?;
         folder.look(temp)
     }
@@ -189,7 +193,7 @@ impl<'g> Tree<'g> {
     /// As `unlink`.
     pub fn unstage(&self, path: &str, temp: &str) -> io::Result<()> {
         self.gate.pass(Op::Unlink, path)?;
-        self.folder(split(path).0)?.remove(temp)
+        self.folder(parent(path))?.remove(temp)
     }
 
     /// Puts a staged entry under its name, where nothing has it.
@@ -375,16 +379,30 @@ impl<'g> Tree<'g> {
     /// # Errors
     /// As `mkdir`.
     pub fn make_folders(&self, path: &str, mode: u32) -> io::Result<()> {
-        for (at, _) in path.match_indices('/').chain([(path.len(), "")]) {
+        for folder in above_and(path) {
             let is_open = {
                 let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-                folders.contains_key(&path[..at])
+                folders.contains_key(folder)
             };
             if !is_open {
-                self.make_folder(&path[..at], mode)?;
+                self.make_folder(folder, mode)?;
             }
         }
         Ok(())
+    }
+
+    /// Writes at a path; a folder above it that is missing is made first.
+    ///
+    /// # Errors
+    /// As `write`; as `mkdir`.
+    pub fn with_parents<T>(&self, path: &str, write: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match write() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_folders(parent(path), 0o700)?;
+                write()
+            }
+            other => other,
+        }
     }
 
     /// Removes a folder that is empty.
@@ -460,9 +478,7 @@ impl<'g> Tree<'g> {
         if let Some(Look::Entry(Entry { kind: Kind::File, .. })) = folder.look(name)? {
             folder.open(name)?.sync()?;
         }
-        for (at, _) in parent.match_indices('/').chain([(parent.len(), "")]) {
-            self.sync_folder(&parent[..at])?;
-        }
+        above_and(parent).try_for_each(|folder| self.sync_folder(folder))?;
         self.sync_folder("")
     }
 

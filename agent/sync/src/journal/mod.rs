@@ -29,11 +29,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use rows::{ONE, apply_one, bad_column, conflict, intent, number, row, split};
+use rows::{ONE, apply_one, bad_column, conflict, intent, number, row};
 pub(crate) use rows::{Readers, Row};
 
 use crate::fs::DEPTH_MAX;
 use crate::item::{Base, Hash};
+use crate::path::split;
 use crate::report::Conflict;
 
 /// Applied in order, each once.

@@ -8,7 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::{Intent, JournalError, ROOT, Record, failed};
+use crate::fs::PATH_BYTES_MAX;
 use crate::item::{Base, Content, Hash, Kind, Stamp};
+use crate::path::{join, split};
 use crate::report::{Conflict, ConflictKind, Meta};
 
 /// One row of a folder.
@@ -37,6 +39,26 @@ impl Readers {
 
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, idle: Mutex::default() }
+    }
+
+    /// Goes through everything that both sides agreed on, each folder before what is in it. `visit`
+    /// says of each row whether to go into it, if it is a folder.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`].
+    pub fn each(&self, mut visit: impl FnMut(&str, Row) -> bool) -> Result<(), JournalError> {
+        let mut waiting = vec![(String::new(), ROOT)];
+        while let Some((folder, number)) = waiting.pop() {
+            for row in self.rows(number)? {
+                let path = join(&folder, &row.name);
+                let inside = row.folder;
+                // A damaged journal may have a folder inside itself.
+                if visit(&path, row) && path.len() <= PATH_BYTES_MAX {
+                    waiting.extend(inside.map(|number| (path, number)));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What both sides agreed on in a folder, sorted by the bytes of the names.
@@ -72,11 +94,6 @@ const ALL: &str = "SELECT name, kind, folder, hash, link, here_size, here_mtime,
 pub(super) const ONE: &str = "SELECT name, kind, folder, hash, link, here_size, here_mtime, here_ctime, \
     here_inode, there_size, there_mtime, there_ctime, there_inode, recorded, sparse \
     FROM item WHERE parent = ?1 AND name = ?2";
-
-/// The folder of a path, and its name in it.
-pub(super) fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
-}
 
 /// The number of a folder, if it is known.
 pub(super) fn number(database: &Connection, path: &str) -> rusqlite::Result<Option<i64>> {
