@@ -65,7 +65,20 @@ fn the_last_and_the_first_block_may_change() {
 }
 
 #[test]
-fn what_changed_all_over_grew_or_shrank_travels_whole() {
+fn of_a_file_that_grew_only_the_new_end_travels() {
+    for side in BOTH {
+        let (it, mut content) = scene(LARGE + 100);
+        content.extend_from_slice(&bytes(BLOCK, 3));
+        it.write(side, "big", &content);
+        let report = it.run();
+        assert_eq!(report.bytes_in + report.bytes_out, 100 + BLOCK as u64, "{side}");
+        it.assert_equal();
+        it.assert_idle();
+    }
+}
+
+#[test]
+fn what_changed_all_over_or_shrank_travels_whole() {
     for length in [LARGE, LARGE - 1, LARGE + BLOCK, 10] {
         let (it, _) = scene(LARGE);
         it.write(Side::Local, "big", bytes(length, 2));

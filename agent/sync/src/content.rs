@@ -216,19 +216,23 @@ pub fn copy(
 
 /// Copies a large file of which the target has an older version with known blocks: the target's
 /// version is copied there, and the blocks that differ are written over. Gives the new version and
-/// how many bytes travelled.
+/// how many bytes travelled. What is known of the new version already is not read again, but for
+/// the blocks that travel.
 ///
 /// # Errors
 /// `Unsupported` where the target cannot copy by itself; nothing is written then. As `pread`,
 /// `pwrite`.
 pub fn patch(
-    from: &dyn Reader,
+    (from, known): (&dyn Reader, Option<&Summed>),
     old: (&dyn Reader, &Blocks),
     to: &mut dyn Writer,
     size: u64,
     (control, throttle, crew): (&Control, &Throttle, Crew),
 ) -> io::Result<(Summed, u64)> {
-    let new = sum(from, size, control, crew)?;
+    let new = match known {
+        Some(known) => known.clone(),
+        None => sum(from, size, control, crew)?,
+    };
     let Some(blocks) = &new.blocks else { return Err(io::ErrorKind::Unsupported.into()) };
     let differing: Vec<u64> = blocks.differing(old.1).collect();
     // Where most of it changed, reading it twice gains nothing.

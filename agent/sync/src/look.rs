@@ -128,7 +128,24 @@ impl Seen<'_> {
     }
 }
 
-/// Decides for one name, and gives the content here as far as it is known. Reads files only where their stamps leave it open and it can matter.
+/// What is to be done about one name, and what was read to find that out.
+#[derive(Debug)]
+pub struct Decided {
+    /// What to do.
+    pub action: Action,
+    /// The content here, as far as it is known.
+    pub content: Option<Content>,
+    /// The large file that is to be carried, if it was read.
+    pub read: Option<Summed>,
+}
+
+impl From<Action> for Decided {
+    fn from(action: Action) -> Self {
+        Self { action, content: None, read: None }
+    }
+}
+
+/// Decides for one name. Reads files only where their stamps leave it open and it can matter.
 ///
 /// # Errors
 /// [`Stop`] when a file could not be read.
@@ -137,22 +154,26 @@ pub fn decide(
     path: &str,
     seen: &Seen<'_>,
     fill: &(dyn Fn(&str) -> bool + Sync),
-) -> Result<(Action, Option<Content>), Stop> {
+) -> Result<Decided, Stop> {
     let Seen { here, there, base } = seen;
-    if base.is_some_and(|base| base.sparse) {
-        return match (here, there) {
-            (None, None) => Ok((Action::Forget, None)),
-            (None, Some(_)) if fill(path) => Ok((Action::CopyIn, None)),
-            (None, Some(_)) => Ok((Action::Nothing, None)),
+    let base = match (base, here, there) {
+        (Some(base), here, there) if base.sparse => match (here, there) {
+            (None, None) => return Ok(Action::Forget.into()),
+            (None, Some(_)) if fill(path) => return Ok(Action::CopyIn.into()),
+            (None, Some(_)) => return Ok(Action::Nothing.into()),
             // Something new took the name of a file that is not stored here: it was never seen.
-            _ => {
-                let (a, b) = contents(sides, path, seen, None)?;
-                Ok((reconcile(None, a.as_ref(), b.as_ref()), a))
-            }
-        };
-    }
-    let (a, b) = contents(sides, path, seen, *base)?;
-    Ok((reconcile(base.map(|base| &base.content), a.as_ref(), b.as_ref()), a))
+            _ => None,
+        },
+        _ => *base,
+    };
+    let [(a, read_a), (b, read_b)] = contents(sides, path, seen, base)?;
+    let action = reconcile(base.map(|base| &base.content), a.as_ref(), b.as_ref());
+    let read = match action {
+        Action::CopyOut => read_a,
+        Action::CopyIn => read_b,
+        _ => None,
+    };
+    Ok(Decided { action, content: a, read: read.filter(|read| read.blocks.is_some()) })
 }
 
 /// Whether an entry is what both sides agreed on, `recorded` with this stamp; what cannot be read is
@@ -177,20 +198,21 @@ pub fn is_as_recorded(
     }
 }
 
-type Contents = (Option<Content>, Option<Content>);
+/// A content as far as it is known, and what was read for that.
+type Known = (Option<Content>, Option<Summed>);
 
 fn contents(
     sides: &Both<'_, '_>,
     path: &str,
     seen: &Seen<'_>,
     base: Option<&Base>,
-) -> Result<Contents, Stop> {
+) -> Result<[Known; 2], Stop> {
     let Seen { here, there, .. } = seen;
     let look = |entry: &Option<Entry>, other: &Option<Entry>, tree, recorded: Option<Stamp>| {
-        let Some(entry) = entry else { return Ok(None) };
+        let Some(entry) = entry else { return Ok((None, None)) };
         let content = first_look(entry, base, recorded);
         if !matches!(content, Content::Unread(_)) {
-            return Ok(Some(content));
+            return Ok((Some(content), None));
         }
         // A size that neither the recorded version nor the other side has is answer enough.
         let size = entry.stamp.size;
@@ -198,13 +220,14 @@ fn contents(
         if recorded.is_some_and(|recorded| recorded.size == size)
             || other.as_ref().is_some_and(twin)
         {
-            return Ok(Some(Content::File(read(tree, path, entry.stamp)?.hash)));
+            let read = read(tree, path, entry.stamp)?;
+            return Ok((Some(Content::File(read.hash)), Some(read)));
         }
-        Ok(Some(content))
+        Ok((Some(content), None))
     };
     let a = look(here, there, sides.local, base.map(|base| base.here))?;
     let b = look(there, here, sides.remote, base.map(|base| base.there))?;
-    Ok((a, b))
+    Ok([a, b])
 }
 
 /// The content of an entry as far as stamps tell it.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::content::{Blocks, Control, LARGE_BYTES, copy, patch};
+use crate::content::{Blocks, Control, LARGE_BYTES, Summed, copy, patch};
 use crate::fs::{Look, Reader, Tree, Writer};
 use crate::item::{Base, Content, Entry, Hash, Kind, Stamp};
 use crate::look::{Stop, io, read};
@@ -171,11 +171,11 @@ impl Job<'_> {
         reader: &dyn Reader,
         writer: &mut dyn Writer,
         size: u64,
-    ) -> Result<Option<(crate::content::Summed, u64)>, Stop> {
+    ) -> Result<Option<(Summed, u64)>, Stop> {
         let (Some(blocks), Some(target)) = (&self.old_blocks, self.target()) else {
             return Ok(None);
         };
-        if size < LARGE_BYTES || target.stamp.size != size {
+        if size < LARGE_BYTES || target.stamp.size > size {
             return Ok(None);
         }
         let old = self.to(&means.sides).read(self.path()).map_err(io("read"))?;
@@ -185,7 +185,10 @@ impl Job<'_> {
         }
         let crew = means.sides.local.crew();
         let how = (means.control, means.throttle, crew);
-        let patched = patch(reader, (&*old, blocks), writer, size, how);
+        // Where stamps do not tell every change, what the walk read may be gone by now.
+        let known =
+            self.delta.read.as_deref().filter(|_| self.from(&means.sides).traits().stamps_tell);
+        let patched = patch((reader, known), (&*old, blocks), writer, size, how);
         match patched {
             Ok(patched) if is_old(old.stamp().map_err(io("look at"))?) => Ok(Some(patched)),
             Ok(_) => Err(Stop::Changed("the other side changed meanwhile")),

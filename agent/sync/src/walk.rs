@@ -6,10 +6,11 @@
 
 use std::collections::HashSet;
 
+use crate::content::Summed;
 use crate::fs::{DEPTH_MAX, PATH_BYTES_MAX, Tree};
 use crate::item::{Base, Content, Entry, Kind};
 use crate::journal::{JournalError, ROOT, Readers, Row};
-use crate::look::{Seen, decide};
+use crate::look::{Decided, Seen, decide};
 use crate::names::twins;
 use crate::path::{join, lies_in};
 use crate::reconcile::Action;
@@ -47,6 +48,8 @@ pub struct Delta {
     pub base: Option<Box<Base>>,
     /// What both have, if they agree on something new.
     pub content: Option<Box<Content>>,
+    /// What is to be carried, if it is a large file that was read to find out that it changed.
+    pub read: Option<Box<Summed>>,
 }
 
 /// A folder to compare.
@@ -417,12 +420,15 @@ impl Pass<'_, '_, '_> {
         let sides = self.walk.sides;
         let seen = Seen { here, there, base: base.as_ref() };
         match decide(&sides, &path, &seen, self.walk.fill) {
-            Ok((Action::Nothing, _)) if !seen.is_worth_refreshing() => self.found.unchanged += 1,
-            Ok((action, content)) => {
+            Ok(Decided { action: Action::Nothing, .. }) if !seen.is_worth_refreshing() => {
+                self.found.unchanged += 1;
+            }
+            Ok(Decided { action, content, read }) => {
                 let content = content.filter(|_| action == Action::Adopt).map(Box::new);
+                let read = read.map(Box::new);
                 let Seen { here, there, .. } = seen;
                 let base = base.map(Box::new);
-                self.found.deltas.push(Delta { path, action, here, there, base, content });
+                self.found.deltas.push(Delta { path, action, here, there, base, content, read });
             }
             Err(stop) => {
                 let result = stop.verdict(&path);
