@@ -21,7 +21,7 @@ use crate::walk::{Delta, Found};
 
 /// Items and bytes that are made durable together at most. A crash loses that much work, and no
 /// byte.
-pub(crate) const BATCH_ITEMS: usize = 1_000;
+pub(crate) const BATCH_ITEMS: usize = 2_000;
 const BATCH_BYTES: u64 = 256 << 20;
 /// Records to keep at most before they are written.
 const RECORDS_MAX: usize = 1_000;

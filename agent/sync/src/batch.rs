@@ -139,7 +139,7 @@ impl Applier<'_, '_, '_> {
         let to = job.to(&self.run.sides);
         let mode = job.source().map_or(0o700, |source| source.mode);
         if let Some(target) = job.target().filter(|target| target.kind != Kind::Dir) {
-            self.remove(job.path(), !job.out, target, &job.leave)?;
+            self.remove(job.path(), !job.out, target, job.leave.clone())?;
         }
         let made = to.with_parents(job.path(), || to.make_folder(job.path(), mode));
         made.map(drop).map_err(io("make"))

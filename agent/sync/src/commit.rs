@@ -60,7 +60,8 @@ pub fn check(tree: &Tree<'_>, path: &str, expected: Option<&Entry>) -> Result<()
 /// Keeps a version that is about to go, if it is asked for.
 ///
 /// # Errors
-/// [`Stop`]; nothing is kept then.
+/// [`Stop`]; nothing is kept then, and its empty folders are left for [`clear_away`]: others may be
+/// about to use them.
 pub fn keep(
     tree: &Tree<'_>,
     path: &str,
@@ -72,26 +73,15 @@ pub fn keep(
     let Some(place) = &leave.keep else { return Ok(()) };
     let room = area.make_folders(parent(place), 0o700);
     room.map_err(io("make room in the recycle area for"))?;
-    if let Err(error) = tree.keep(path, area, place) {
-        clear_away(area, place);
-        return Err(Stop::Io("keep the old version of", error));
-    }
+    tree.keep(path, area, place).map_err(io("keep the old version of"))?;
     // Keeping it may have taken minutes, and a second name has changed its change time.
     match tree.look(path).map_err(io("look at"))? {
         Some(Look::Entry(now)) if expected.is_still(&now) => Ok(()),
         _ => {
-            unkeep(area, leave);
+            // One that cannot be removed goes when the recycle area is swept.
+            let _ = area.discard(place);
             Err(Stop::Changed("the other side changed meanwhile"))
         }
-    }
-}
-
-/// Removes a version that need not be kept after all.
-fn unkeep(area: &Tree<'_>, leave: &Leave) {
-    if let Some(place) = &leave.keep {
-        // One that cannot be removed goes when the recycle area is swept.
-        let _ = area.discard(place);
-        clear_away(area, place);
     }
 }
 
@@ -129,8 +119,7 @@ pub fn prepare(
     if !synced_each {
         flush_staged(jobs, &mut staged, sides);
     }
-    keep_old(jobs, &mut staged, sides, area);
-    staged
+    keep_old(jobs, staged, sides, area)
 }
 
 /// Puts a batch in place; gives what became of each.
@@ -180,12 +169,15 @@ pub fn again(error: &io::Error) -> io::Error {
 }
 
 fn flush_staged(jobs: &[Job<'_>], staged: &mut Results, sides: &Both<'_, '_>) {
-    for out in [false, true] {
-        let any = jobs.iter().zip(&*staged).any(|(job, staged)| job.out == out && staged.is_ok());
-        if !any {
-            continue;
-        }
-        if let Err(error) = sides.of(!out).flush() {
+    let any = |out: &bool| {
+        let mut ours = jobs.iter().zip(&*staged);
+        ours.any(|(job, staged)| job.out == *out && staged.is_ok())
+    };
+    let directions: Vec<bool> = [false, true].into_iter().filter(any).collect();
+    let flush = |out: &bool| sides.of(!out).flush();
+    let flushed = sides.local.crew().map(&directions, flush);
+    for (out, flushed) in directions.into_iter().zip(flushed) {
+        if let Err(error) = flushed {
             let ours = jobs.iter().zip(&*staged);
             ours.filter(|(job, staged)| job.out == out && staged.is_ok())
                 .for_each(|(job, _)| job.unstage(sides));
@@ -194,25 +186,28 @@ fn flush_staged(jobs: &[Job<'_>], staged: &mut Results, sides: &Both<'_, '_>) {
     }
 }
 
-fn keep_old(jobs: &[Job<'_>], staged: &mut Results, sides: &Both<'_, '_>, area: &Tree<'_>) {
-    let mut kept = Vec::new();
-    for (at, job) in jobs.iter().enumerate() {
-        let Some(target) = job.target().filter(|_| staged[at].is_ok()) else { continue };
-        match keep(job.to(sides), job.path(), target, &job.leave, area) {
-            Ok(()) => kept.extend(job.leave.keep.as_deref().map(|place| (at, place))),
-            Err(stop) => {
-                job.unstage(sides);
-                staged[at] = Err(stop);
-            }
-        }
+fn keep_old(jobs: &[Job<'_>], staged: Results, sides: &Both<'_, '_>, area: &Tree<'_>) -> Results {
+    let keep = |job: &Job<'_>, staged: Result<Staged, Stop>| {
+        let staged = staged?;
+        let Some(target) = job.target() else { return Ok(staged) };
+        let kept = keep(job.to(sides), job.path(), target, &job.leave, area);
+        kept.map(|()| staged).inspect_err(|_| job.unstage(sides))
+    };
+    let mut staged = sides.local.crew().map_with(jobs, staged, keep);
+    let place = |job: &Job<'_>| job.target().and(job.leave.keep.clone());
+    let kept: Vec<(usize, String)> =
+        jobs.iter().enumerate().filter_map(|(at, job)| Some((at, place(job)?))).collect();
+    for (_, place) in kept.iter().filter(|(at, _)| staged[*at].is_err()) {
+        clear_away(area, place);
     }
-    if let Err(error) = sync_kept(area, kept.iter().map(|(_, place)| *place)) {
+    let kept: Vec<_> = kept.into_iter().filter(|(at, _)| staged[*at].is_ok()).collect();
+    if let Err(error) = sync_kept(area, kept.iter().map(|(_, place)| &**place)) {
         for (at, _) in kept {
             jobs[at].unstage(sides);
-            let what = "keep the old version of";
-            staged[at] = Err(Stop::Io(what, again(&error)));
+            staged[at] = Err(Stop::Io("keep the old version of", again(&error)));
         }
     }
+    staged
 }
 
 /// Puts one staged entry in place, if the target still is what was seen.
@@ -228,7 +223,11 @@ fn put(job: &Job<'_>, sides: &Both<'_, '_>, area: &Tree<'_>) -> Result<(), Stop>
         Some(target) => match to.swap(path, &job.temp, target) {
             Ok(true) => Ok(()),
             Ok(false) => {
-                unkeep(area, &job.leave);
+                if let Some(place) = &job.leave.keep {
+                    // As above: what cannot be removed is swept some day.
+                    let _ = area.discard(place);
+                    clear_away(area, place);
+                }
                 Err(Stop::Changed("the other side changed just now"))
             }
             // It may be done all the same; so the version stays where it is kept.

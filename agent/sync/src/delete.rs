@@ -2,10 +2,12 @@
 //! but the very version that was seen.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use crate::apply::{Applier, BATCH_ITEMS, did};
 use crate::commit::{check, clear_away, keep, sync_folders, sync_kept};
 use crate::engine::SyncError;
+use crate::fs::Tree;
 use crate::item::{Entry, Kind};
 use crate::journal::Record;
 use crate::look::{Stop, io, read};
@@ -14,7 +16,64 @@ use crate::plan::Hold;
 use crate::reconcile::Action;
 use crate::report::Verdict;
 use crate::stage::Leave;
-use crate::walk::Delta;
+use crate::walk::{Both, Delta, Found};
+
+/// One entry that is to go.
+pub(crate) struct Removal<'p> {
+    path: &'p str,
+    here: bool,
+    entry: &'p Entry,
+    leave: Leave,
+    /// Its name for the moment before it goes.
+    temp: String,
+}
+
+impl Removal<'_> {
+    /// Removes it, if it still is what was seen; gives where it is kept. What is left of a failed
+    /// attempt are empty folders in the recycle area, as with [`keep`].
+    fn carry_out(
+        &self,
+        run: (&Both<'_, '_>, &Tree<'_>),
+        found: &Found,
+    ) -> Result<Option<String>, Stop> {
+        let (Self { path, here, entry, leave, temp }, (sides, area)) = (self, run);
+        let tree = sides.of(*here);
+        check(tree, path, Some(entry))?;
+        if entry.kind == Kind::Dir {
+            let holds = |(side, keeper): &(bool, String)| side == here && lies_at(keeper, path);
+            if found.keepers.iter().any(holds) {
+                return Err(Stop::Changed("it holds something that is left alone"));
+            }
+            return tree.remove_folder(path).map(|()| None).map_err(|error| match error.kind() {
+                std::io::ErrorKind::DirectoryNotEmpty => Stop::Changed("it is not empty"),
+                _ => Stop::Io("remove", error),
+            });
+        }
+        if let Some(place) = leave.keep.as_ref().filter(|_| *here && !entry.shared) {
+            let room = area.make_folders(parent(place), 0o700);
+            room.map_err(io("make room in the recycle area for"))?;
+            match tree.set_aside(path, area, place, entry) {
+                Ok(true) => return Ok(Some(place.clone())),
+                Ok(false) => return Err(Stop::Changed("it changed just now")),
+                Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {}
+                Err(error) => return Err(Stop::Io("remove", error)),
+            }
+        }
+        if let Some(proof) = leave.proof
+            && read(tree, path, entry.stamp)?.hash != proof
+        {
+            return Err(Stop::Hidden);
+        }
+        keep(tree, path, entry, leave, area)?;
+        sync_kept(area, leave.keep.iter().map(String::as_str))
+            .map_err(io("keep the old version of"))?;
+        match tree.take(path, temp, entry) {
+            Ok(true) => Ok(leave.keep.clone()),
+            Ok(false) => Err(Stop::Changed("it changed just now")),
+            Err(error) => Err(Stop::Io("remove", error)),
+        }
+    }
+}
 
 impl Applier<'_, '_, '_> {
     pub(crate) fn delete_all<'p>(
@@ -24,7 +83,7 @@ impl Applier<'_, '_, '_> {
     ) -> Result<(), SyncError> {
         self.run.sides.local.forget_folders();
         self.run.sides.remote.forget_folders();
-        let mut done: Vec<(&Delta, Option<String>)> = Vec::new();
+        let mut batch = Vec::new();
         for delta in deltas {
             if self.run.is_cancelled() {
                 break;
@@ -32,18 +91,62 @@ impl Applier<'_, '_, '_> {
             if !self.may_go(delta, hold) {
                 continue;
             }
-            match self.delete(delta) {
-                Ok(kept) => done.push((delta, kept)),
+            match self.removal(delta) {
+                Ok(removal) => batch.push((delta, removal)),
                 Err(stop) => {
-                    self.doubt(delta, &stop);
                     self.run.note(&delta.path, did(delta.action), stop.verdict(&delta.path));
                 }
             }
-            if done.len() >= BATCH_ITEMS {
-                self.deleted(std::mem::take(&mut done))?;
+            if batch.len() >= BATCH_ITEMS {
+                self.delete(std::mem::take(&mut batch))?;
+            }
+        }
+        self.delete(batch)
+    }
+
+    /// How an entry is to go that the other side removed.
+    fn removal<'p>(&mut self, delta: &'p Delta) -> Result<Removal<'p>, Stop> {
+        let here = delta.action == Action::DeleteHere;
+        let entry = if here { &delta.here } else { &delta.there };
+        let Some(entry) = entry else { return Err(Stop::Changed("it went away")) };
+        if here && self.is_open(entry) {
+            return Err(Stop::Open);
+        }
+        let leave = self.leave(delta, entry, here, false);
+        Ok(Removal { path: &delta.path, here, entry, leave, temp: self.temp() })
+    }
+
+    /// Removes a batch: files first, at the same time, for folders are empty only then.
+    fn delete(&mut self, batch: Vec<(&Delta, Removal<'_>)>) -> Result<(), SyncError> {
+        let is_folder = |(_, removal): &(_, Removal<'_>)| removal.entry.kind == Kind::Dir;
+        let (folders, files): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_folder);
+        let (sides, area, found) = (self.run.sides, self.run.area, self.found);
+        let cancel = &self.run.control.cancel;
+        let remove = |(_, removal): &(&Delta, Removal<'_>)| {
+            let go_on = !cancel.load(Ordering::Relaxed);
+            go_on.then(|| removal.carry_out((&sides, area), found))
+        };
+        let mut results = sides.local.crew().map(&files, remove);
+        results.extend(folders.iter().map(remove));
+        let mut done = Vec::new();
+        for ((delta, removal), result) in files.into_iter().chain(folders).zip(results) {
+            match result {
+                Some(Ok(kept)) => done.push((delta, kept)),
+                Some(Err(stop)) => {
+                    self.not_removed(&removal);
+                    self.doubt(delta, &stop);
+                    self.run.note(&delta.path, did(delta.action), stop.verdict(&delta.path));
+                }
+                None => {}
             }
         }
         self.deleted(done)
+    }
+
+    fn not_removed(&self, removal: &Removal<'_>) {
+        if let Some(place) = &removal.leave.keep {
+            clear_away(self.run.area, place);
+        }
     }
 
     /// Makes deletes durable and records them.
@@ -79,67 +182,17 @@ impl Applier<'_, '_, '_> {
         Ok(())
     }
 
-    /// Removes one entry, if it still is what was seen; gives where it is kept.
-    fn delete(&mut self, delta: &Delta) -> Result<Option<String>, Stop> {
-        let here = delta.action == Action::DeleteHere;
-        let entry = if here { &delta.here } else { &delta.there };
-        let Some(entry) = entry else { return Err(Stop::Changed("it went away")) };
-        if here && self.is_open(entry) {
-            return Err(Stop::Open);
-        }
-        let leave = self.leave(delta, entry, here, false);
-        self.remove(&delta.path, here, entry, &leave)
-    }
-
+    /// Removes one entry, if it still is what was seen.
     pub(crate) fn remove(
         &mut self,
         path: &str,
         here: bool,
         entry: &Entry,
-        leave: &Leave,
-    ) -> Result<Option<String>, Stop> {
-        let (tree, area) = (self.run.sides.of(here), self.run.area);
-        check(tree, path, Some(entry))?;
-        if entry.kind == Kind::Dir {
-            let holds = |(side, keeper): &(bool, String)| *side == here && lies_at(keeper, path);
-            if self.found.keepers.iter().any(holds) {
-                return Err(Stop::Changed("it holds something that is left alone"));
-            }
-            return tree.remove_folder(path).map(|()| None).map_err(|error| match error.kind() {
-                std::io::ErrorKind::DirectoryNotEmpty => Stop::Changed("it is not empty"),
-                _ => Stop::Io("remove", error),
-            });
-        }
-        if let Some(place) = leave.keep.as_ref().filter(|_| here && !entry.shared) {
-            let room = area.make_folders(parent(place), 0o700);
-            room.map_err(io("make room in the recycle area for"))?;
-            match tree.set_aside(path, area, place, entry) {
-                Ok(true) => return Ok(Some(place.clone())),
-                Ok(false) => {
-                    clear_away(area, place);
-                    return Err(Stop::Changed("it changed just now"));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {}
-                Err(error) => {
-                    clear_away(area, place);
-                    return Err(Stop::Io("remove", error));
-                }
-            }
-        }
-        if let Some(proof) = leave.proof
-            && read(tree, path, entry.stamp)?.hash != proof
-        {
-            return Err(Stop::Hidden);
-        }
-        keep(tree, path, entry, leave, area)?;
-        sync_kept(area, leave.keep.iter().map(String::as_str))
-            .map_err(io("keep the old version of"))?;
-        let temp = self.temp();
-        match tree.take(path, &temp, entry) {
-            Ok(true) => Ok(leave.keep.clone()),
-            Ok(false) => Err(Stop::Changed("it changed just now")),
-            Err(error) => Err(Stop::Io("remove", error)),
-        }
+        leave: Leave,
+    ) -> Result<(), Stop> {
+        let removal = Removal { path, here, entry, leave, temp: self.temp() };
+        let result = removal.carry_out((&self.run.sides, self.run.area), self.found);
+        result.map(drop).inspect_err(|_| self.not_removed(&removal))
     }
 
     /// Removes a folder, which is empty by now, and brings the file that came in its place.
@@ -147,7 +200,7 @@ impl Applier<'_, '_, '_> {
         let here = delta.action == Action::CopyIn;
         let folder = if here { &delta.here } else { &delta.there };
         let Some(folder) = folder else { return Ok(()) };
-        if let Err(stop) = self.remove(&delta.path, here, folder, &Leave::default()) {
+        if let Err(stop) = self.remove(&delta.path, here, folder, Leave::default()) {
             self.run.note(&delta.path, did(delta.action), stop.verdict(&delta.path));
             return Ok(());
         }

@@ -356,7 +356,7 @@ impl Applier<'_, '_, '_> {
             if let Some(found) = tree.entry(path) {
                 let keep = Some(self.run.shelf.place(path, *here));
                 let leave = crate::stage::Leave { proof: None, keep };
-                let _ = self.remove(path, *here, &found, &leave);
+                let _ = self.remove(path, *here, &found, leave);
             }
         }
     }
