@@ -13,7 +13,7 @@ use homeport_sync::flags::{Flags, KeepRule, bits};
 use homeport_sync::lines::Event;
 use homeport_sync::{
     Conflict, Counts, Fill, Flow, Held, ItemResult, Journal, JournalError, Options, Pair, Pending,
-    Report, Resolve, ResolveRule, SyncError,
+    Report, Resolve, ResolveRule, SyncError, Tell,
 };
 
 use crate::durable::make_private_dir;
@@ -53,10 +53,16 @@ fn run(
     let latency = probe(job)?;
     let (pair, mut journal) = open(job)?;
     let options = options(job, host);
-    let mut progress = |item: &ItemResult| {
-        tracing::debug!(path = item.path, action = ?item.action, result = ?item.result, "item");
-        let path = network_path(&job.remote.unc, &item.path);
-        watch.item(Event::item_result(path, item, 0));
+    let mut progress = |tell: Tell<'_>| {
+        let full = |path: &str| network_path(&job.remote.unc, path);
+        match tell {
+            Tell::Begin { path, action } => watch.begin(Event::item_begin(full(path), action)),
+            Tell::Item(item) => {
+                let ItemResult { path, action, result } = item;
+                tracing::debug!(path, ?action, ?result, "item");
+                watch.item(Event::item_result(full(path), item, 0));
+            }
+        }
         Flow::Continue
     };
     let report = homeport_sync::sync_with(

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Progress {
-    /// An item is done with.
+    /// An item is taken up, or done with.
     Item(Event),
     /// So many more file bytes were carried.
     Bytes(u64),
@@ -46,7 +46,12 @@ impl<'w> Watch<'w> {
         Self { control, told, tell }
     }
 
-    /// Tells of an item.
+    /// Tells of an item that is taken up.
+    pub fn begin(&self, event: Event) {
+        (self.tell)(Progress::Item(event));
+    }
+
+    /// Tells of an item that is done with.
     pub fn item(&self, event: Event) {
         self.plan();
         (self.tell)(Progress::Item(Event { bytes: self.carried(), ..event }));

@@ -146,14 +146,16 @@ fn progress_is_told_as_documented_and_as_json() {
     let ran = world.homeport(&["sync", "alice", "--progress", "text"]);
     let told = events(&ran);
     let reasons: Vec<Reason> = told.iter().map(|event| event.reason).collect();
-    assert_eq!(reasons, [Reason::Begin, Reason::ItemResult, Reason::End], "{}", ran.out);
-    assert_eq!(told[1].path.as_deref(), Some(&*format!(r"{ROOT}\a\new [1]:x.txt")));
+    let (begin, end) = (Reason::ItemBegin, Reason::ItemResult);
+    assert_eq!(reasons, [Reason::Begin, begin, end, Reason::End], "{}", ran.out);
+    assert_eq!(told[1].path, told[2].path);
+    assert_eq!(told[2].path.as_deref(), Some(&*format!(r"{ROOT}\a\new [1]:x.txt")));
     assert!(ran.err.contains("1 out"), "the summary is talk: {}", ran.err);
     here(&world, "a/more.txt", "1234567");
     let ran = world.homeport(&["sync", "alice", "--progress", "json"]);
     let told = ran.out.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
     let told: Vec<Event> = told.collect();
-    assert_eq!((told.len(), told[2].reason, told[2].bytes), (3, Reason::End, 7), "{}", ran.out);
+    assert_eq!((told.len(), told[3].reason, told[3].bytes), (4, Reason::End, 7), "{}", ran.out);
     for form in ["none", "bar"] {
         // Without a terminal there is no bar either.
         assert_eq!(world.homeport(&["sync", "alice", "--progress", form]).err, "");

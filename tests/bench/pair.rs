@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use homeport_sync::{Flow, Journal, Options, Pair, sync};
+use homeport_sync::{Flow, Journal, Options, Pair, Tell, sync};
 
 const USAGE: &str = "usage: pair <LOCAL> <REMOTE> --journal <FILE> [--threads <N>] [--verbose]";
 
@@ -44,8 +44,10 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         std::fs::create_dir_all(parent)?;
     }
     let mut journal = Journal::open(&arguments.journal)?;
-    let mut tell = |item: &homeport_sync::ItemResult| {
-        if arguments.verbose {
+    let mut tell = |tell: Tell<'_>| {
+        if let Tell::Item(item) = tell
+            && arguments.verbose
+        {
             println!("{:?} {} {:?}", item.action, item.path, item.result);
         }
         Flow::Continue

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use homeport_sync::{
-    Flow, ItemResult, Journal, Moment, Options, Report, Resolve, ResolveRule, Sides, SyncError,
+    Flow, Journal, Moment, Options, Report, Resolve, ResolveRule, Sides, SyncError, Tell,
     sync_volumes,
 };
 
@@ -165,7 +165,7 @@ impl World {
         let options = world.options(seat, &wish);
         let moment = world.begin(seat, wish.run);
         let mut left = wish.cancel_after;
-        let mut progress = |_: &ItemResult| match &mut left {
+        let mut progress = |_: Tell<'_>| match &mut left {
             Some(0) => Flow::Cancel,
             Some(more) => {
                 *more -= 1;

@@ -392,7 +392,10 @@ fn cancelling_keeps_what_is_done() {
         it.write(Side::Local, &format!("{number}"), "x");
     }
     let now = it.now();
-    let mut stop = |_: &harness::ItemResult| Flow::Cancel;
+    let mut stop = |tell: homeport_sync::Tell<'_>| match tell {
+        homeport_sync::Tell::Begin { .. } => Flow::Continue,
+        homeport_sync::Tell::Item(_) => Flow::Cancel,
+    };
     let mut journal = it.journal();
     let report = homeport_sync::sync(&it.pair, &mut journal, &it.options, now, &mut stop).unwrap();
     assert!(report.cancelled);
@@ -429,4 +432,41 @@ fn a_pipe_is_skipped_and_keeps_its_folder() {
     assert!(matches!(verdict(&report, "d/pipe"), Some(Verdict::Skipped { .. })));
     assert_eq!(it.tree(Side::Local)["d/pipe"], Node::Other);
     assert_eq!(it.read(Side::Local, "d/f"), None);
+}
+
+#[test]
+fn each_item_is_taken_up_once_before_it_is_done_with() {
+    use homeport_sync::Tell;
+    let it = Pairing::new();
+    for name in ["changed", "gone", "moved", "clash", "d/in"] {
+        it.write(Side::Local, name, name);
+    }
+    it.run();
+    it.write(Side::Remote, "changed", "anew");
+    it.remove(Side::Local, "gone");
+    it.remove(Side::Local, "d");
+    fs::rename(it.at(Side::Local, "moved"), it.at(Side::Local, "moved on")).unwrap();
+    for side in [Side::Local, Side::Remote] {
+        it.write(side, "clash", format!("of the {side}"));
+    }
+    it.write(Side::Local, "new/file", "new");
+    std::os::unix::net::UnixListener::bind(it.at(Side::Local, "socket")).unwrap();
+    let (mut begun, mut done) = (Vec::new(), Vec::new());
+    let mut tell = |tell: Tell<'_>| {
+        match tell {
+            Tell::Begin { path, .. } => begun.push(path.to_owned()),
+            Tell::Item(item) => {
+                assert!(begun.contains(&item.path), "{}", item.path);
+                done.push(item.path.clone());
+            }
+        }
+        Flow::Continue
+    };
+    let now = it.now();
+    homeport_sync::sync(&it.pair, &mut it.journal(), &it.options, now, &mut tell).unwrap();
+    begun.sort();
+    done.sort();
+    assert_eq!(begun, done);
+    let names = ["changed", "clash", "d", "d/in", "gone", "moved on", "new", "new/file", "socket"];
+    assert_eq!(done, names);
 }

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use homeport_sync::codes::ResultCode;
-use homeport_sync::lines::Event;
+use homeport_sync::lines::{Event, Reason};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::ProgressForm;
@@ -64,7 +64,7 @@ impl Teller {
     pub(super) fn hear(&mut self, progress: Progress) {
         match progress {
             Progress::Item(event) => {
-                self.items += 1;
+                self.items += u64::from(event.reason == Reason::ItemResult);
                 self.bar.inc(event.bytes);
                 let path = super::plain(event.path.as_deref().unwrap_or_default());
                 self.bar.set_message(format!("{} items, {path}", self.items));

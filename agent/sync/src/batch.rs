@@ -10,7 +10,7 @@ use crate::item::{Content, Kind, Stamp};
 use crate::journal::{Intent, Record};
 use crate::look::{Stop, io};
 use crate::path::parent;
-use crate::report::{Did, Verdict};
+use crate::report::Verdict;
 use crate::stage::{Job, Means, Staged};
 
 impl Applier<'_, '_, '_> {
@@ -24,6 +24,9 @@ impl Applier<'_, '_, '_> {
         let flushes =
             |out: bool| sides.of(!out).traits().flushes_whole || jobs.iter().all(|j| j.out != out);
         let whole = jobs.len() >= FLUSH_MIN && flushes(true) && flushes(false);
+        for job in &jobs {
+            self.run.begin(job.path(), job.did());
+        }
         let is_folder = |job: &Job<'_>| job.source().is_some_and(|s| s.kind == Kind::Dir);
         let folders: Vec<&Job<'_>> = jobs.iter().filter(|job| is_folder(job)).collect();
         let intents = folders.iter().map(|job| self.intent(job, Content::Dir, Stamp::default()));
@@ -63,12 +66,12 @@ impl Applier<'_, '_, '_> {
         let folders = self.finish_folders(folders, flushed);
         let mut told = Vec::new();
         for (job, placed) in folders.iter().map(|(j, p)| (j, p)).chain(files.iter().zip(&placed)) {
-            told.push((job.path().to_owned(), job.out, self.placed(job, placed)));
+            told.push((job.path().to_owned(), job.did(), self.placed(job, placed)));
         }
         self.records.push(Record::NoIntents);
         self.flush()?;
-        for (path, out, verdict) in told {
-            self.run.note(&path, if out { Did::Upload } else { Did::Download }, verdict);
+        for (path, did, verdict) in told {
+            self.run.note(&path, did, verdict);
         }
         Ok(())
     }

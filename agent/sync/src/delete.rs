@@ -92,7 +92,10 @@ impl Applier<'_, '_, '_> {
                 continue;
             }
             match self.removal(delta) {
-                Ok(removal) => batch.push((delta, removal)),
+                Ok(removal) => {
+                    self.run.begin(&delta.path, did(delta.action));
+                    batch.push((delta, removal));
+                }
                 Err(stop) => {
                     self.run.note(&delta.path, did(delta.action), stop.verdict(&delta.path));
                 }

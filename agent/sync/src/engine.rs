@@ -1,6 +1,6 @@
 //! One run: open, prove, walk, follow renames, plan, apply, record.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,7 +16,9 @@ use crate::path::{lies_at, lies_in};
 use crate::pins::{self, Pins};
 use crate::plan::{keep_needed_folders, restored};
 use crate::recycle::Shelf;
-use crate::report::{Did, Fill, Flow, ItemResult, Options, Pair, Report, Resolve, Verdict};
+use crate::report::{
+    Did, Fill, Flow, ItemResult, Options, Pair, Progress, Report, Resolve, Tell, Verdict,
+};
 use crate::roots::{self, fresh_id, prove_both};
 use crate::run::Run;
 use crate::scan::{Filter, MARKER, PatternError};
@@ -145,7 +147,7 @@ pub fn sync(
     journal: &mut Journal,
     options: &Options,
     now: SystemTime,
-    progress: &mut dyn FnMut(&ItemResult) -> Flow,
+    progress: &mut Progress<'_>,
 ) -> Result<Report, SyncError> {
     let control = Control::default();
     sync_with(pair, journal, options, now, progress, &control, &Open)
@@ -160,7 +162,7 @@ pub fn sync_with(
     journal: &mut Journal,
     options: &Options,
     now: SystemTime,
-    progress: &mut dyn FnMut(&ItemResult) -> Flow,
+    progress: &mut Progress<'_>,
     control: &Control,
     gate: &dyn Gate,
 ) -> Result<Report, SyncError> {
@@ -178,7 +180,7 @@ pub fn sync_volumes(
     journal: &mut Journal,
     options: &Options,
     moment: Moment,
-    progress: &mut dyn FnMut(&ItemResult) -> Flow,
+    progress: &mut Progress<'_>,
     gate: &dyn Gate,
 ) -> Result<Report, SyncError> {
     let control = Control::default();
@@ -215,7 +217,7 @@ impl World<'_> {
         journal: &mut Journal,
         options: &Options,
         moment: Moment,
-        progress: &mut dyn FnMut(&ItemResult) -> Flow,
+        progress: &mut Progress<'_>,
     ) -> Result<Report, SyncError> {
         let pass = Pass { options, moment, only: None, number: 0 };
         let mut ran = self.pass(journal, pass, progress)?;
@@ -231,7 +233,7 @@ impl World<'_> {
         &self,
         journal: &mut Journal,
         pass: Pass<'_>,
-        progress: &mut dyn FnMut(&ItemResult) -> Flow,
+        progress: &mut Progress<'_>,
     ) -> Result<Ran, SyncError> {
         let Pass { options, moment, only, number } = pass;
         let [local, remote, area] = self.sides.trees(self.gate, Crew::of(options.threads));
@@ -272,6 +274,7 @@ impl World<'_> {
             ignores_case: folds,
             progress,
             control: self.control,
+            begun: HashSet::new(),
             report: Report::default(),
         };
         if run.verify_intents()? || forget {
@@ -443,8 +446,10 @@ pub fn settle(
     let control = Control::default();
     let world = World { sides: &sides, gate: &Open, control: &control, paths: Some(pair) };
     let mut last = None;
-    let mut progress = |item: &ItemResult| {
-        if item.path == path {
+    let mut progress = |tell: Tell<'_>| {
+        if let Tell::Item(item) = tell
+            && item.path == path
+        {
             last = Some(item.clone());
         }
         Flow::Continue

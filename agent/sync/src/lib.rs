@@ -58,5 +58,6 @@ pub use pending::pending;
 pub use reconcile::{Action, Clash, reconcile};
 pub use report::{
     Conflict, ConflictKind, Counts, Did, FailureKind, Fill, Flow, Held, ItemResult, Meta, Options,
-    Pair, Pending, PendingChange, PendingItem, Report, Resolve, ResolveRule, Verdict,
+    Pair, Pending, PendingChange, PendingItem, Progress, Report, Resolve, ResolveRule, Tell,
+    Verdict,
 };

@@ -129,6 +129,23 @@ pub enum Resolve {
     KeepBoth,
 }
 
+/// What a run tells while it works.
+#[derive(Clone, Copy, Debug)]
+pub enum Tell<'t> {
+    /// An item is taken up; once for each item, before its result.
+    Begin {
+        /// Its path.
+        path: &'t str,
+        /// What is to be done.
+        action: Did,
+    },
+    /// An item is done with.
+    Item(&'t ItemResult),
+}
+
+/// Who is told.
+pub type Progress<'p> = dyn FnMut(Tell<'_>) -> Flow + 'p;
+
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {

@@ -1,5 +1,6 @@
 //! What a run works with, from its beginning to its end.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -8,7 +9,7 @@ use crate::engine::SyncError;
 use crate::fs::{Gate, Op, Tree};
 use crate::journal::{Intent, Journal, JournalError, Record};
 use crate::recycle::Shelf;
-use crate::report::{Did, Flow, ItemResult, Options, Report, Verdict};
+use crate::report::{Did, Flow, ItemResult, Options, Progress, Report, Tell, Verdict};
 use crate::walk::Both;
 
 /// What a run works with, from its beginning to its end.
@@ -32,21 +33,36 @@ pub struct Run<'a, 'g> {
     /// Whether this computer's side ignores case, and whether the share does.
     pub ignores_case: [bool; 2],
     /// Who is told.
-    pub progress: &'a mut dyn FnMut(&ItemResult) -> Flow,
+    pub progress: &'a mut Progress<'a>,
     /// Cancelling and counting.
     pub control: &'a Control,
+    /// Items that were taken up and are not done with.
+    pub begun: HashSet<String>,
     /// What was done.
     pub report: Report,
 }
 
 impl Run<'_, '_> {
+    /// Tells that an item is taken up.
+    pub fn begin(&mut self, path: &str, action: Did) {
+        if self.begun.insert(path.to_owned()) {
+            self.tell(Tell::Begin { path, action });
+        }
+    }
+
     /// Tells what became of an item.
     pub fn note(&mut self, path: &str, action: Did, result: Verdict) {
+        self.begin(path, action);
+        self.begun.remove(path);
         let item = ItemResult { path: path.to_owned(), action, result };
-        if (self.progress)(&item) == Flow::Cancel {
+        self.tell(Tell::Item(&item));
+        self.report.note(item);
+    }
+
+    fn tell(&mut self, tell: Tell<'_>) {
+        if (self.progress)(tell) == Flow::Cancel {
             self.control.cancel.store(true, Ordering::Relaxed);
         }
-        self.report.note(item);
     }
 
     /// Whether the run is to end here.

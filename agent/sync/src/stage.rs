@@ -6,6 +6,7 @@ use crate::content::{Blocks, Control, LARGE_BYTES, Summed, copy, patch};
 use crate::fs::{Look, Reader, Tree, Writer};
 use crate::item::{Base, Content, Entry, Hash, Kind, Stamp};
 use crate::look::{Stop, io, read};
+use crate::report::Did;
 use crate::throttle::Throttle;
 use crate::walk::{Both, Delta};
 
@@ -62,6 +63,11 @@ impl Job<'_> {
     /// The path.
     pub fn path(&self) -> &str {
         &self.delta.path
+    }
+
+    /// What it does.
+    pub fn did(&self) -> Did {
+        if self.out { Did::Upload } else { Did::Download }
     }
 
     /// What is carried.

@@ -13,7 +13,7 @@ use homeport_sync::fs::{Gate, OsVolume};
 use homeport_sync::{Conflict, Moment, Sides};
 pub use homeport_sync::{
     Counts, Did, FailureKind, Flow, ItemResult, Journal, Options, Pair, Report, Resolve, Side,
-    SyncError, Verdict,
+    SyncError, Tell, Verdict,
 };
 
 /// The file that marks a root.
@@ -257,7 +257,7 @@ pub fn set_mtime(path: &Path, time: SystemTime) {
 }
 
 /// Lets a run go on.
-pub fn go_on(_: &ItemResult) -> Flow {
+pub fn go_on(_: Tell<'_>) -> Flow {
     Flow::Continue
 }
 
