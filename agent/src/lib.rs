@@ -39,6 +39,8 @@ pub mod report;
 pub mod agent;
 pub mod cycle;
 pub mod rehearse;
+pub mod assignments;
+pub mod suggestions;
 pub mod control;
 pub mod inventory;
 pub mod perform;

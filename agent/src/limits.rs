@@ -8,6 +8,8 @@ pub const POLICY_FILES_MAX: usize = 2_000;
 pub const SETTINGS_BYTES_MAX: u64 = 1 << 20;
 /// Largest LDIF export that is read whole. 100,000 users with their groups take about 200 MiB.
 pub const LDIF_BYTES_MAX: u64 = 2 << 30;
+/// Largest list of sign-ins that is read whole; a year of a large fleet's CSV.
+pub const SIGN_INS_BYTES_MAX: u64 = 1 << 30;
 /// Largest message between agent and worker, either way; a report lists at most 1,000 items.
 pub const FRAME_BYTES_MAX: u32 = 16 << 20;
 /// Largest request over the control socket.

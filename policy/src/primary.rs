@@ -3,15 +3,17 @@
 //! Seed 002 and `windows-semantics` 5: is the policy set → does the schema have the attribute →
 //! is this computer's DN among the user's values. The first question is asked by `decide`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::facts::{Directory, Facts, User};
+use crate::layer::{Origin, Sourced};
 use crate::merge::ResultantSet;
 use crate::reason::{Because, Decided, Reason};
 use crate::settings::Id;
-use crate::value::{Value, Who, duration_text};
+use crate::value::{Assign, Value, Who, duration_text};
 
 /// The answer to "is this one of the user's primary computers?".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -76,18 +78,34 @@ fn combine(
     Decided { action, because: because.into() }
 }
 
-fn in_policy(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Primary> {
-    for sourced in rsop.list(Id::PrimaryAssign) {
-        let Value::Assign(assign) = &sourced.value else { continue };
-        let theirs = match &assign.who {
-            Who::User(name) => user.is_called(name),
-            Who::Group(group) => user.groups.contains(group),
-        };
-        let name = &facts.computer.name;
-        if theirs && assign.computers.iter().any(|glob| glob.matches(name)) {
-            let because = Because::policy(Reason::PrimaryAssigned, Some(&sourced.origin));
-            return Decided::new(Primary::Yes, Vec::new(), because.with_fact(name.as_str()));
+/// Whether a row of `primary-computers.assign` is about this person.
+pub fn is_theirs(assign: &Assign, user: &User) -> bool {
+    match &assign.who {
+        Who::User(name) => user.is_called(name),
+        Who::Group(group) => user.groups.contains(group),
+    }
+}
+
+/// Where policy's own list (`primary-computers.assign`) makes a computer one of a user's.
+pub fn assigned<'r>(
+    rsop: &'r ResultantSet,
+    user: &User,
+    computer: &str,
+) -> Option<&'r Arc<Origin>> {
+    let is_theirs = |sourced: &&Sourced| match &sourced.value {
+        Value::Assign(assign) => {
+            is_theirs(assign, user) && assign.computers.iter().any(|glob| glob.matches(computer))
         }
+        _ => false,
+    };
+    rsop.list(Id::PrimaryAssign).iter().find(is_theirs).map(|sourced| &sourced.origin)
+}
+
+fn in_policy(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Primary> {
+    let name = facts.computer.name.as_str();
+    if let Some(origin) = assigned(rsop, user, name) {
+        let because = Because::policy(Reason::PrimaryAssigned, Some(origin));
+        return Decided::new(Primary::Yes, Vec::new(), because.with_fact(name));
     }
     let last = Because::fact(Reason::PrimaryNotAssigned, facts.computer.name.as_str());
     Decided::new(Primary::No, Vec::new(), last)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::args_primary::PrimaryComputers;
 pub use super::args_sync::{
     Conflicts, Dirty, Keep, Ls, Pin, PinFor, ProgressForm, Release, Suspend, Sync,
 };
@@ -38,6 +39,9 @@ pub enum Command {
     /// Check, explain, compare and describe policy.
     #[command(subcommand)]
     Policy(Policy),
+    /// Compare and propose the lists of primary computers.
+    #[command(subcommand)]
+    PrimaryComputers(PrimaryComputers),
     /// Show what would be done for a user now, and why.
     Plan(Plan),
     /// Bring policy into force now, for one user or for everybody who is signed in.

@@ -1,12 +1,14 @@
 //! The command line: reads what is asked, has it done, prints the answer.
 
 mod args;
+mod args_primary;
 mod args_sync;
 pub mod demo;
 pub mod exit;
 mod offline;
 mod place;
 mod policy;
+mod primary;
 mod progress;
 mod run;
 mod service;
@@ -134,6 +136,7 @@ fn carry_out(cli: Cli) -> Answer {
     let Cli { settings, json, command } = cli;
     match command {
         Command::Policy(command) => policy::carry_out(command, &settings, colour() && !json),
+        Command::PrimaryComputers(command) => primary::carry_out(&command, &settings),
         Command::Completions { shell } => {
             let mut out = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "homeport", &mut out);

@@ -34,7 +34,7 @@ pub(super) fn carry_out(command: Policy, settings: &Path, colour: bool) -> Answe
     }
 }
 
-fn policy_directory(named: Option<PathBuf>, path: &Path) -> Result<PathBuf, Stopped> {
+pub(super) fn policy_directory(named: Option<PathBuf>, path: &Path) -> Result<PathBuf, Stopped> {
     match named {
         Some(named) => Ok(named),
         None => Ok(settings(path)?.policy_dir),
@@ -61,7 +61,7 @@ fn check(directory: Option<PathBuf>, path: &Path, colour: bool) -> Answer {
 }
 
 /// The set of a directory, or everything that is wrong with it.
-fn load_set(directory: &Path) -> Result<PolicySet, Stopped> {
+pub(super) fn load_set(directory: &Path) -> Result<PolicySet, Stopped> {
     let files = source::read(directory).map_err(|error| Stopped::environment(&error))?;
     let Parsed { set, diagnostics } = parse(&files, &BTreeMap::new());
     set.ok_or_else(|| {
@@ -79,7 +79,15 @@ fn load_directory(path: &Path) -> Result<Snapshot, Stopped> {
     })
 }
 
-fn os(name: OsName) -> Os {
+/// The whole of a directory: an export that was named, else what the settings name.
+pub(super) fn directory_of(export: Option<&Path>, path: &Path) -> Result<Snapshot, Stopped> {
+    match export {
+        Some(export) => load_directory(export),
+        None => load_directory(&settings(path)?.directory.path),
+    }
+}
+
+pub(super) fn os(name: OsName) -> Os {
     match name {
         OsName::Windows => Os::Windows,
         OsName::Linux => Os::Linux,
@@ -96,11 +104,7 @@ fn cost(word: &str) -> Result<Cost, Stopped> {
 
 fn explain_one(args: &Explain, path: &Path) -> Answer {
     let set = load_set(&policy_directory(args.policy.clone(), path)?)?;
-    let export = match &args.directory {
-        Some(export) => export.clone(),
-        None => settings(path)?.directory.path,
-    };
-    let snapshot = load_directory(&export)?;
+    let snapshot = directory_of(args.directory.as_deref(), path)?;
     let computer = match &args.computer {
         Some(computer) => computer.clone(),
         None => computer_name(&settings(path)?),

@@ -18,6 +18,8 @@ use crate::limits::LDIF_BYTES_MAX;
 const VALUE_BYTES_MAX: usize = 1_024;
 /// Groups of groups of groups: deeper nesting is a loop or a mistake.
 const NESTING_MAX: usize = 1_000_000;
+/// Seconds from 1601, where Windows begins to count, to 1970.
+const FILETIME_UNIX_SECONDS: i64 = 11_644_473_600;
 /// `msDS-PrimaryComputer` in any schema, whatever it is called there.
 const PRIMARY_COMPUTER_ID: &str = "1.2.840.113556.1.4.2167";
 
@@ -374,6 +376,22 @@ impl Snapshot {
             index.values().map(|index| &*self.accounts[*index as usize].name).collect();
         names.sort_unstable();
         names
+    }
+
+    /// The name of a computer account of the directory, by its distinguished name; `None` for one
+    /// that is not in it (any more).
+    pub fn computer_called(&self, dn: &Dn) -> Option<&str> {
+        let index = *self.by_dn.get(dn.key())?;
+        let account = &self.accounts[index as usize];
+        (account.class == Class::Computer).then_some(&*account.name)
+    }
+
+    /// When a computer last signed in to the domain, in seconds since 1970. Active Directory
+    /// brings `lastLogonTimestamp` up to date every nine to fourteen days only (MS-ADA1 2.351).
+    pub fn computer_last_logon(&self, name: &str) -> Option<i64> {
+        let index = *self.computers.get(name.to_lowercase().as_str())?;
+        let ticks: i64 = self.attribute(index, "lastlogontimestamp")?.parse().ok()?;
+        (ticks > 0).then_some(ticks / 10_000_000 - FILETIME_UNIX_SECONDS)
     }
 
     /// The operating system that a computer account names, if it names one we know.

@@ -2,3 +2,4 @@
 
 pub mod file;
 pub mod ldif;
+pub mod ldif_write;

@@ -65,6 +65,8 @@ names! {
         "Steps carried out, by kind and by what became of them.";
     PRIMARY_DECISIONS "homeport_primary_computer_decisions_total" Counter ["result"],
         "Answers to whether this is a primary computer of the user.";
+    PRIMARY_DIFFERENCES "homeport_primary_computer_differences" Gauge ["finding"],
+        "Places in which policy's list of primary computers and the directory's differ.";
     CACHES "homeport_caches" Gauge ["mode"],
         "Offline caches, by the mode their connection is in.";
     SYNC_BYTES "homeport_sync_transferred_bytes_total" Counter ["direction"],
