@@ -13,7 +13,7 @@ use homeport_sync::flags::{Flags, KeepRule, bits};
 use homeport_sync::lines::Event;
 use homeport_sync::{
     Conflict, Counts, Fill, Flow, Held, ItemResult, Journal, JournalError, Options, Pair, Pending,
-    Report, Resolve, ResolveRule, SyncError, Tell,
+    Report, Resolve, ResolveRule, RootWord, SyncError, Tell,
 };
 
 use crate::durable::make_private_dir;
@@ -142,7 +142,7 @@ pub(crate) fn options(job: &Exchange, host: &str) -> Options {
         max_deletes: rules.max_deletes,
         max_delete_percent: rules.max_delete_percent,
         release_deletes: how.release,
-        adopt_root: how.merge_root,
+        root: if how.merge_root { RootWord::Merge } else { RootWord::Doubt },
         bandwidth: rules.bandwidth,
         fill: match how.flags {
             None => Fill::Pinned,

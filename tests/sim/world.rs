@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use homeport_sync::{
-    Flow, Journal, Moment, Options, Report, Resolve, ResolveRule, Sides, SyncError, Tell,
+    Flow, Journal, Moment, Options, Report, Resolve, ResolveRule, RootWord, Sides, SyncError, Tell,
     sync_volumes,
 };
 
@@ -151,7 +151,7 @@ impl World {
         Options {
             threads: 1,
             resolve: vec![ResolveRule { path: "**".to_owned(), resolve }],
-            adopt_root: wish.adopt_root,
+            root: if wish.adopt_root { RootWord::Merge } else { RootWord::Doubt },
             release_deletes: wish.release_deletes,
             sync_in: wish.one_way != Some(Side::Share),
             sync_out: wish.one_way != Some(Side::Local),

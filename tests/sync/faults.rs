@@ -348,7 +348,7 @@ impl Gate for ShareFails {
 #[test]
 fn adopting_forgets_nothing_when_the_run_cannot_take_place() {
     let mut it = Pairing::in_step(&[("f", "f"), ("g", "g")]);
-    it.options.adopt_root = true;
+    it.options.root = homeport_sync::RootWord::Merge;
     std::fs::remove_file(it.at(Side::Remote, harness::MARKER)).unwrap();
     it.run_through(&ShareFails(AtomicU32::new(0))).unwrap_err();
     assert_eq!(it.journal().item_count().unwrap(), 2);

@@ -5,10 +5,11 @@
 mod harness;
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use harness::{Journal, MARKER, Node, Options, Pairing, Side, SyncError, Verdict, verdict};
-use homeport_sync::{Held, JournalError};
+use homeport_sync::{Held, JournalError, RootWord};
 
 fn two_files() -> Pairing {
     Pairing::in_step(&[("d/f", "f"), ("g", "g")])
@@ -56,14 +57,115 @@ fn an_emptied_root_is_no_deletion_even_with_its_mark() {
         let error = it.try_run(&it.options).unwrap_err();
         assert!(matches!(error, SyncError::RootChanged { side: s, .. } if s == side), "{side}");
         assert_eq!(it.tree(other), before, "{side}");
-        let adopt = Options { adopt_root: true, release_deletes: true, ..it.options.clone() };
+        let adopt = Options { root: RootWord::Merge, release_deletes: true, ..it.options.clone() };
         it.try_run(&adopt).unwrap();
         assert_eq!((it.tree(side), it.tree(other)), (before.clone(), before), "{side}");
         empty_but_for_its_mark(&it, side);
         let release = Options { release_deletes: true, ..it.options.clone() };
-        it.try_run(&release).unwrap();
+        it.try_run(&release).unwrap_err();
+        let believe = Options { root: RootWord::Believe, ..release };
+        it.try_run(&believe).unwrap();
         assert_eq!(it.tree(other).len(), 0, "{side}");
     }
+}
+
+/// Twelve files, edited since the backup to which one side went back; one is younger than that.
+fn restored(side: Side) -> Pairing {
+    let it = Pairing::new();
+    for n in 0..12 {
+        it.write(Side::Local, &format!("d{}/f{n}", n % 4), "old");
+    }
+    it.run();
+    let backup = it.outside().join("backup");
+    copy(&it.at(side, ""), &backup);
+    for n in 0..12 {
+        it.write(Side::Local, &format!("d{}/f{n}", n % 4), "new");
+    }
+    it.write(Side::Local, "young", "young");
+    it.run();
+    it.assert_equal();
+    fs::remove_dir_all(it.at(side, "")).unwrap();
+    fs::rename(backup, it.at(side, "")).unwrap();
+    it
+}
+
+/// As a backup does: with times.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (meta, to) = (entry.metadata().unwrap(), to.join(entry.file_name()));
+        if meta.is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+            harness::set_mtime(&to, meta.modified().unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_restored_root_halts_until_somebody_says_what_it_is() {
+    for side in [Side::Local, Side::Remote] {
+        let it = restored(side);
+        let trees = || (it.tree(Side::Local), it.tree(Side::Remote));
+        let before = trees();
+        let release = Options { release_deletes: true, ..it.options.clone() };
+        let some = Options { only: vec!["d1".to_owned()], ..it.options.clone() };
+        for options in [&it.options, &release, &some] {
+            let error = it.try_run(options).unwrap_err();
+            assert!(
+                matches!(error, SyncError::RootChanged { side: s, .. } if s == side),
+                "{error}"
+            );
+            assert_eq!(trees(), before, "{side}");
+        }
+        // One edit more, and fewer files are back than make a restored root: it still halts.
+        for n in 0..4 {
+            it.write(side, &format!("d{n}/f{n}"), "newer");
+        }
+        it.try_run(&it.options).unwrap_err();
+    }
+}
+
+#[test]
+fn a_restored_root_is_merged_without_a_loss() {
+    for side in [Side::Local, Side::Remote] {
+        let it = restored(side);
+        let merge = Options { root: RootWord::Merge, ..it.options.clone() };
+        let counts = it.try_run(&merge).unwrap().counts;
+        assert_eq!((counts.deleted_local, counts.deleted_remote), (0, 0), "{side}");
+        assert_eq!(it.conflicts().len(), 12, "{side}: old and new are a person's to choose");
+        for side in [Side::Local, Side::Remote] {
+            assert_eq!(it.read(side, "young").as_deref(), Some("young"), "{side}");
+        }
+        it.run();
+    }
+}
+
+#[test]
+fn a_restored_root_is_believed_when_somebody_says_so() {
+    let it = restored(Side::Remote);
+    it.try_run(&it.options).unwrap_err();
+    let believe = Options { root: RootWord::Believe, ..it.options.clone() };
+    it.try_run(&believe).unwrap();
+    it.assert_equal();
+    assert_eq!(it.read(Side::Local, "d1/f1").as_deref(), Some("old"));
+    assert_eq!(it.read(Side::Local, "young"), None);
+    assert_eq!(it.recycle().len(), 13, "what went is kept");
+    it.run();
+}
+
+#[test]
+fn a_part_of_a_tree_waits_for_the_whole_where_files_went_back() {
+    let it = restored(Side::Remote);
+    it.write(Side::Local, "d1/more", "more");
+    let some = Options { only: vec!["d1".to_owned()], ..it.options.clone() };
+    let report = it.try_run(&some).unwrap();
+    assert!(matches!(verdict(&report, "d1/f1"), Some(Verdict::Skipped { .. })));
+    assert_eq!(it.read(Side::Local, "d1/f1").as_deref(), Some("new"));
+    assert_eq!(it.read(Side::Remote, "d1/more").as_deref(), Some("more"));
+    it.try_run(&it.options).unwrap_err();
 }
 
 #[test]
@@ -149,7 +251,7 @@ fn adopting_a_root_merges_and_deletes_nothing() {
     it.remove(Side::Remote, "g");
     fs::remove_file(it.at(Side::Remote, MARKER)).unwrap();
     it.write(Side::Remote, "new", "new");
-    let adopt = Options { adopt_root: true, ..it.options.clone() };
+    let adopt = Options { root: RootWord::Merge, ..it.options.clone() };
     let counts = it.try_run(&adopt).unwrap().counts;
     assert_eq!((counts.deleted_local, counts.deleted_remote), (0, 0));
     it.assert_equal();
@@ -161,7 +263,7 @@ fn adopting_a_root_merges_and_deletes_nothing() {
 fn adopting_the_known_roots_changes_nothing() {
     let it = two_files();
     it.remove(Side::Local, "g");
-    let adopt = Options { adopt_root: true, ..it.options.clone() };
+    let adopt = Options { root: RootWord::Merge, ..it.options.clone() };
     it.try_run(&adopt).unwrap();
     assert_eq!(it.read(Side::Local, "g"), None);
     it.assert_equal();
@@ -172,7 +274,7 @@ fn adopting_a_local_root_that_is_gone_fills_it_again() {
     let it = two_files();
     let before = it.tree(Side::Remote);
     fs::remove_dir_all(&it.pair.local).unwrap();
-    let adopt = Options { adopt_root: true, ..it.options.clone() };
+    let adopt = Options { root: RootWord::Merge, ..it.options.clone() };
     it.try_run(&adopt).unwrap();
     assert_eq!((it.tree(Side::Local), it.tree(Side::Remote)), (before.clone(), before));
     it.assert_idle();

@@ -14,10 +14,10 @@ use crate::journal::{Journal, JournalError, Record};
 use crate::open;
 use crate::path::{lies_at, lies_in};
 use crate::pins::{self, Pins};
-use crate::plan::{keep_needed_folders, restored};
+use crate::plan::{keep_needed_folders, restored, went_back};
 use crate::recycle::Shelf;
 use crate::report::{
-    Did, Fill, Flow, ItemResult, Options, Pair, Progress, Report, Resolve, Tell, Verdict,
+    Did, Fill, Flow, ItemResult, Options, Pair, Progress, Report, Resolve, RootWord, Tell, Verdict,
 };
 use crate::roots::{self, fresh_id, prove_both};
 use crate::run::Run;
@@ -31,6 +31,16 @@ pub enum Side {
     Local,
     /// The share.
     Remote,
+}
+
+impl Side {
+    /// The word in the journal.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+        }
+    }
 }
 
 impl std::fmt::Display for Side {
@@ -254,10 +264,10 @@ impl World<'_> {
         };
         let mut walk = begin(journal)?;
         let emptied = emptied(&walk.found, marks.marked(), journal)?;
-        if let Some(side) = emptied.filter(|_| !options.adopt_root && !options.release_deletes) {
+        if let Some(side) = emptied.filter(|_| options.root == RootWord::Doubt) {
             return Err(roots::emptied(side));
         }
-        let forget = marks.replaced || (options.adopt_root && emptied.is_some());
+        let forget = marks.replaced || (options.root == RootWord::Merge && emptied.is_some());
         let ids = (temp_id.as_str(), moment.chance.wrapping_add(number));
         marks.enrol(&sides, journal, options, ids, forget)?;
         let now_ns = moment.unix_ns();
@@ -280,12 +290,12 @@ impl World<'_> {
         if run.verify_intents()? || forget {
             walk = begin(run.journal)?;
         }
-        let (found, mut deltas) = run.explore(walk)?;
+        let (mut found, mut deltas) = run.explore(walk)?;
         if let Some((paths, _)) = only {
             deltas.retain(|delta| paths.iter().any(|path| lies_at(&delta.path, path)));
-        }
-        if !options.adopt_root && !options.release_deletes && only.is_none() {
-            halt_if_restored(&deltas)?;
+        } else if run.is_restored(&mut deltas)? {
+            marks.enrol(&sides, run.journal, options, ids, true)?;
+            (found, deltas) = run.explore(begin(run.journal)?)?;
         }
         let resolve = resolver(options, only.map(|(_, how)| how))?;
         let mut applier = Applier::new(&mut run, &found, resolve, only.is_some())?;
@@ -344,7 +354,58 @@ impl<'a, 'g> Run<'a, 'g> {
         }
         Ok((found, deltas))
     }
+
+    /// Whether a side went back to an earlier state as a whole, and a person wants both merged.
+    /// Without a word the run halts, and so does each after it, until no file is back any more: to
+    /// look at a part of the tree does not show what became of the rest.
+    fn is_restored(&mut self, deltas: &mut Vec<Delta>) -> Result<bool, SyncError> {
+        let known = self.journal.meta(RESTORED)?;
+        let whole = self.options.only.is_empty();
+        for side in [Side::Local, Side::Remote] {
+            let is_known = known.as_deref() == Some(side.word());
+            let back = restored(deltas, side == Side::Local, is_known);
+            if back.is_none() && (whole || !is_known) {
+                continue;
+            }
+            match self.options.root {
+                RootWord::Merge if whole => return Ok(true),
+                RootWord::Believe if whole => continue,
+                _ => {}
+            }
+            self.journal.set_meta(RESTORED, side.word())?;
+            let detail = match back {
+                Some(count) => format!("{count} files in it went back to earlier versions"),
+                None => "files in it went back to earlier versions".to_owned(),
+            };
+            let detail = format!("{detail}, as if it had been restored from a backup");
+            return Err(SyncError::RootChanged { side, detail });
+        }
+        if whole && known.is_some() {
+            self.journal.set_meta(RESTORED, "")?;
+        }
+        if !whole {
+            self.leave_what_went_back(deltas);
+        }
+        Ok(false)
+    }
+
+    /// In a part of the tree a few files that went back cannot be told from the restored whole: they
+    /// wait for the run that looks at everything.
+    fn leave_what_went_back(&mut self, deltas: &mut Vec<Delta>) {
+        let (back, rest) = std::mem::take(deltas).into_iter().partition(went_back);
+        *deltas = rest;
+        let back: Vec<Delta> = back;
+        for delta in back {
+            let reason = "it went back to an earlier time; the next exchange of the whole folder \
+                          looks whether all of it did";
+            let result = Verdict::Skipped { reason: reason.to_owned() };
+            self.note(&delta.path, Did::Scan, result);
+        }
+    }
 }
+
+/// Where the journal keeps which side was found restored.
+const RESTORED: &str = "restored";
 
 impl Applier<'_, '_, '_> {
     /// Removes unfinished files. What was being exchanged may be somebody's version: it is
@@ -411,19 +472,6 @@ fn emptied(
         // Where both are empty there is nothing left to delete.
         _ => None,
     })
-}
-
-fn halt_if_restored(deltas: &[Delta]) -> Result<(), SyncError> {
-    for side in [Side::Local, Side::Remote] {
-        if let Some(count) = restored(deltas, side == Side::Local) {
-            let detail = format!(
-                "{count} files in it went back to earlier versions, as if it had been restored \
-                 from a backup"
-            );
-            return Err(SyncError::RootChanged { side, detail });
-        }
-    }
-    Ok(())
 }
 
 /// Settles one open conflict.

@@ -58,6 +58,6 @@ pub use pending::pending;
 pub use reconcile::{Action, Clash, reconcile};
 pub use report::{
     Conflict, ConflictKind, Counts, Did, FailureKind, Fill, Flow, Held, ItemResult, Meta, Options,
-    Pair, Pending, PendingChange, PendingItem, Progress, Report, Resolve, ResolveRule, Tell,
-    Verdict,
+    Pair, Pending, PendingChange, PendingItem, Progress, Report, Resolve, ResolveRule, RootWord,
+    Tell, Verdict,
 };

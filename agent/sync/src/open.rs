@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::engine::{Side, Sides, SyncError};
 use crate::fs::{OsVolume, Volume};
 use crate::journal::{Journal, JournalError};
-use crate::report::{Options, Pair};
+use crate::report::{Options, Pair, RootWord};
 
 /// Opens everything. Nothing is written, but that a local root is made where there is none yet.
 ///
@@ -22,7 +22,7 @@ pub fn open(pair: &Pair, journal: &Journal, options: &Options) -> Result<Sides, 
     if overlap.map_err(|source| unavailable(Side::Local, &pair.local, source))? {
         return Err(SyncError::Overlap { local: pair.local.clone(), remote: pair.remote.clone() });
     }
-    if options.adopt_root || !journal.knows_a_root()? {
+    if options.root == RootWord::Merge || !journal.knows_a_root()? {
         let made = make_private(&pair.local);
         made.map_err(|source| unavailable(Side::Local, &pair.local, source))?;
     }

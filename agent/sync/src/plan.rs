@@ -1,5 +1,6 @@
 //! Puts what is to be done in order, and holds what a person should look at first.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use crate::item::{Entry, Kind};
@@ -104,22 +105,27 @@ impl Hold {
     }
 }
 
+/// How the time of a known file of a side stands to the one that is recorded.
+fn time_of(delta: &Delta, here: bool) -> Option<Ordering> {
+    let base = delta.base.as_ref()?;
+    let (entry, known) = if here { (&delta.here, base.here) } else { (&delta.there, base.there) };
+    let entry = entry.as_ref().filter(|entry| entry.kind == Kind::File)?;
+    (known.mtime_ns != 0).then_some(entry.stamp.mtime_ns.cmp(&known.mtime_ns))
+}
+
+/// Whether a known file of either side went back to an earlier time.
+pub fn went_back(delta: &Delta) -> bool {
+    [true, false].into_iter().any(|here| time_of(delta, here) == Some(Ordering::Less))
+}
+
 /// How many known files of a side went back to an earlier time, if those are so many that the side
-/// was probably restored from a backup. What was newer would be lost everywhere then.
-pub fn restored(deltas: &[Delta], here: bool) -> Option<usize> {
-    let times = deltas.iter().filter_map(|delta| {
-        let base = delta.base.as_ref()?;
-        let (entry, known) =
-            if here { (&delta.here, base.here) } else { (&delta.there, base.there) };
-        let entry = entry.as_ref().filter(|entry| entry.kind == Kind::File)?;
-        (known.mtime_ns != 0).then_some(entry.stamp.mtime_ns.cmp(&known.mtime_ns))
-    });
-    let (mut back, mut on) = (0, 0);
-    for time in times {
-        back += usize::from(time.is_lt());
-        on += usize::from(time.is_gt());
-    }
-    (back >= RESTORED_MIN && back > on).then_some(back)
+/// was probably restored from a backup. What was newer would be lost everywhere then. A side of
+/// which that was seen before (`known`) stays restored until no file is back.
+pub fn restored(deltas: &[Delta], here: bool, known: bool) -> Option<usize> {
+    let count = |wanted| deltas.iter().filter(|d| time_of(d, here) == Some(wanted)).count();
+    let (back, on) = (count(Ordering::Less), count(Ordering::Greater));
+    let many = back >= RESTORED_MIN && back > on;
+    (many || (known && back > 0)).then_some(back)
 }
 
 /// A folder that one side deleted stays on both while the other side still has something new in

@@ -34,10 +34,11 @@ pub struct Options {
     pub max_deletes: u64,
     /// A run that would delete a larger share of a known tree on one side deletes none.
     pub max_delete_percent: u8,
-    /// A person lets the deletes through this once.
+    /// A person lets through once what the brake holds: mass deletes and mass changes. A root that
+    /// is not what it was needs another word.
     pub release_deletes: bool,
-    /// A person confirms that a root was replaced: the trees are merged, nothing is deleted.
-    pub adopt_root: bool,
+    /// What a person says of a root that was swapped, emptied or restored.
+    pub root: RootWord,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
     /// Which files that are only known here are stored here again.
@@ -73,7 +74,7 @@ impl Default for Options {
             max_deletes: 1_000,
             max_delete_percent: 50,
             release_deletes: false,
-            adopt_root: false,
+            root: RootWord::Doubt,
             bandwidth: None,
             fill: Fill::Pinned,
             skip_suspended: false,
@@ -127,6 +128,21 @@ pub enum Resolve {
     KeepLatest,
     /// Both stay, on both sides; the one from here gets another name.
     KeepBoth,
+}
+
+/// What a person says of a root that is not what it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RootWord {
+    /// Nothing: the run halts.
+    #[default]
+    Doubt,
+    /// Take it as it is and merge: the journal is forgotten, so that nothing is deleted or replaced;
+    /// what differs on both sides is a conflict.
+    Merge,
+    /// It was emptied, or went back, on purpose: the other side follows. A root that holds another
+    /// mark is never believed.
+    Believe,
 }
 
 /// What a run tells while it works.

@@ -9,7 +9,7 @@ use crate::content::read_full;
 use crate::engine::{Side, SyncError};
 use crate::fs::{TEMP_PREFIX, Tree};
 use crate::journal::Journal;
-use crate::report::Options;
+use crate::report::{Options, RootWord};
 use crate::scan::MARKER;
 use crate::walk::Both;
 
@@ -44,7 +44,7 @@ pub fn prove_both(
     let mut replaced = false;
     let mut see = |side| match prove(sides.of(side == Side::Local), side, journal) {
         // The journal is not touched yet: the walk may still show that a root is of no use.
-        Err(SyncError::RootChanged { .. }) if options.adopt_root => {
+        Err(SyncError::RootChanged { .. }) if options.root == RootWord::Merge => {
             replaced = true;
             let root = sides.of(side == Side::Local);
             read_marker(root).map_err(|source| SyncError::Marker { side, source })
