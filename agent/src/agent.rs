@@ -8,6 +8,7 @@ use homeport_policy::connection::{Observation, Probe, State as Connection};
 use homeport_policy::decide::{BackgroundAction, Decision};
 use homeport_policy::facts::{Cost, Directory, Facts};
 use homeport_policy::layer::PolicySet;
+use homeport_policy::primary::difference;
 use homeport_policy::schedule::next_sync;
 use homeport_policy::sync_rules::{SyncRules, sync_rules};
 use homeport_policy::unc::Unc;
@@ -333,7 +334,12 @@ impl Agent {
     pub async fn report(&mut self, turn: &Turn, done: &Done, started: Duration) {
         let user = self.users.users.entry(turn.user.clone()).or_default();
         match turn.occasion {
-            Occasion::Logon => user.signed_in = true,
+            Occasion::Logon => {
+                user.signed_in = true;
+                let computer = &self.status.computer;
+                // `homeport primary-computers suggest` reads these lines.
+                tracing::info!(user = turn.user, computer, "Signed in.");
+            }
             Occasion::Logoff => user.signed_in = false,
             _ => {}
         }
@@ -371,6 +377,8 @@ impl Agent {
         told.last_sync_unix_ms = known.last_sync_unix_ms;
         told.decisions = done.decision.as_ref().map(decision_lines).unwrap_or_default();
         told.error = None;
+        told.primary_difference =
+            done.rsop.as_ref().zip(done.facts.as_ref()).and_then(|(r, f)| difference(r, f));
         told.caches = caches;
         note_cycle(told, turn.occasion, &done.plan, &done.outcomes);
     }

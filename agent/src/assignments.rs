@@ -8,7 +8,7 @@ use homeport_policy::dn::Dn;
 use homeport_policy::facts::{Os, User};
 use homeport_policy::layer::{PolicySet, Sourced};
 use homeport_policy::merge::Memo;
-use homeport_policy::primary::{assigned, is_theirs};
+use homeport_policy::primary::{Difference, assigned, is_theirs};
 use homeport_policy::reach::{ComputerReach, Sieve};
 use homeport_policy::settings::{Half, Id, Slot};
 use homeport_policy::value::{Assign, Value, Who};
@@ -19,50 +19,12 @@ use crate::directory::file::Snapshot;
 /// Rows that are listed; more are counted. A list this long needs another remedy.
 pub const ROWS_MAX: usize = 100_000;
 
-/// How the two lists differ in one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Finding {
-    /// Policy assigns the computer; the user's `msDS-PrimaryComputer` does not have it.
-    MissingInDirectory,
-    /// The user's `msDS-PrimaryComputer` has the computer; no policy assigns it.
-    MissingInPolicy,
-    /// The directory has no such computer (any more).
-    UnknownComputer,
-    /// The directory has no such user, or nobody in such a group.
-    UnknownUser,
-    /// The computer has not signed in to the domain for long.
-    StaleComputer,
-}
-
-impl Finding {
-    /// Every finding.
-    pub const ALL: [Self; 5] = [
-        Self::MissingInDirectory,
-        Self::MissingInPolicy,
-        Self::UnknownComputer,
-        Self::UnknownUser,
-        Self::StaleComputer,
-    ];
-
-    /// The word in reports and in the label of the metric.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MissingInDirectory => "missing-in-directory",
-            Self::MissingInPolicy => "missing-in-policy",
-            Self::UnknownComputer => "unknown-computer",
-            Self::UnknownUser => "unknown-user",
-            Self::StaleComputer => "stale-computer",
-        }
-    }
-}
-
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Row {
     /// How they differ.
-    pub finding: Finding,
+    pub finding: Difference,
     /// sAMAccountName of the user; of a group, `@` and its name.
     pub user: String,
     /// Name of the computer, its distinguished name, or policy's glob.
@@ -177,12 +139,12 @@ struct Compared<'a> {
 
 impl<'a> Compared<'a> {
     fn new(snapshot: &'a Snapshot, stale_before_unix: i64) -> Self {
-        let counts = Finding::ALL.iter().map(|finding| (finding.name(), 0)).collect();
+        let counts = Difference::ALL.iter().map(|finding| (finding.name(), 0)).collect();
         let found = Comparison { counts, ..Comparison::default() };
         Self { snapshot, stale_before_unix, found }
     }
 
-    fn add(&mut self, finding: Finding, user: &str, computer: &str, detail: String) {
+    fn add(&mut self, finding: Difference, user: &str, computer: &str, detail: String) {
         *self.found.counts.entry(finding.name()).or_default() += 1;
         if self.found.rows.len() >= ROWS_MAX {
             self.found.left_out += 1;
@@ -197,18 +159,18 @@ impl<'a> Compared<'a> {
         let mut listed = BTreeSet::new();
         for dn in &user.primary_computers {
             let Some(name) = self.snapshot.computer_called(dn) else {
-                self.add(Finding::UnknownComputer, &user.name, &text(dn), listed_by(user));
+                self.add(Difference::UnknownComputer, &user.name, &text(dn), listed_by(user));
                 continue;
             };
             listed.insert(name);
             if decides && !policy.contains_key(name) {
-                self.add(Finding::MissingInPolicy, &user.name, name, listed_by(user));
+                self.add(Difference::MissingInPolicy, &user.name, name, listed_by(user));
             }
             self.stale(&user.name, name);
         }
         for (name, origin) in policy.iter().filter(|(name, _)| !listed.contains(*name)) {
             self.add(
-                Finding::MissingInDirectory,
+                Difference::MissingInDirectory,
                 &user.name,
                 name,
                 format!("assigned by {origin}"),
@@ -223,7 +185,7 @@ impl<'a> Compared<'a> {
         {
             let day = chrono::DateTime::from_timestamp(at, 0).unwrap_or_default();
             let detail = format!("last signed in to the domain about {}", day.format("%Y-%m-%d"));
-            self.add(Finding::StaleComputer, user, computer, detail);
+            self.add(Difference::StaleComputer, user, computer, detail);
         }
     }
 
@@ -236,10 +198,10 @@ impl<'a> Compared<'a> {
         let globs: Vec<&str> = assign.computers.iter().map(|glob| glob.as_str()).collect();
         let detail = || format!("assigned by {}", sourced.origin);
         if nowhere {
-            self.add(Finding::UnknownComputer, &who, &globs.join(", "), detail());
+            self.add(Difference::UnknownComputer, &who, &globs.join(", "), detail());
         }
         if !met {
-            self.add(Finding::UnknownUser, &who, &globs.join(", "), detail());
+            self.add(Difference::UnknownUser, &who, &globs.join(", "), detail());
         }
     }
 

@@ -12,14 +12,14 @@ use homeport_policy::folder::Folder;
 use homeport_sync::flags::{Flags, KeepRule, bits};
 use homeport_sync::lines::Event;
 use homeport_sync::{
-    Conflict, Counts, Fill, Flow, Held, ItemResult, Journal, JournalError, Options, Pair, Pending,
-    Report, Resolve, ResolveRule, RootWord, SyncError, Tell,
+    Conflict, ConflictKind, Counts, Fill, Flow, Held, ItemResult, Journal, JournalError, Options,
+    Pair, Pending, Report, Resolve, ResolveRule, RootWord, SyncError, Tell, Verdict,
 };
 
 use crate::durable::make_private_dir;
 use crate::limits::{DEPTH_MAX, RECYCLE_KEEP};
 use crate::outcome::{Outcome, chain};
-use crate::plan::{Exchange, ProfileExchange};
+use crate::plan::{Exchange, ProfileExchange, Remote};
 use crate::redirect::forget_cache;
 use crate::share::reach::{ReachError, reach};
 use crate::watch::Watch;
@@ -81,15 +81,23 @@ fn run(
     Ok((report, latency))
 }
 
-/// Opens the exact directory that will be exchanged, as the user, and times it.
+/// Opens the exact directory that will be exchanged, as the user, and times it. One that was there
+/// before is not made again: it may have been moved away for a moment.
 fn probe(job: &Exchange) -> Result<Duration, Outcome> {
     let start = Instant::now();
-    reach(&job.remote).map_err(|error| away(&error))?;
+    let create = job.remote.create && !is_known(job);
+    reach(&Remote { create, ..job.remote.clone() }).map_err(|error| away(&error))?;
     let open = std::fs::read_dir(&job.remote.path).map(|mut entries| entries.next().transpose());
     if let Err(source) = open.and_then(|first| first) {
         return Err(away(&ReachError::Open { path: job.remote.path.clone(), source }));
     }
     Ok(start.elapsed())
+}
+
+/// Whether the cache was ever in step with its share. A journal that cannot be opened now may say so.
+fn is_known(job: &Exchange) -> bool {
+    let knows = || Journal::open(&job.journal).and_then(|journal| journal.knows_a_root());
+    job.journal.exists() && knows().unwrap_or(true)
 }
 
 pub(crate) fn away(error: &ReachError) -> Outcome {
@@ -390,9 +398,32 @@ pub fn settle(job: &Exchange, path: &str, how: Resolve, host: &str, now: SystemT
         Ok(open) => open,
         Err(outcome) => return outcome,
     };
-    match homeport_sync::settle(&pair, &mut journal, path, how, host, now) {
-        Ok(item) => Outcome::done(format!("{}: {:?}", item.path, item.result)),
-        Err(error) => failed(&error),
+    let known = journal.conflicts().unwrap_or_default();
+    let item = match homeport_sync::settle(&pair, &mut journal, path, how, host, now) {
+        Ok(item) => item,
+        Err(error) => return failed(&error),
+    };
+    match item.result {
+        Verdict::Done => Outcome::done(format!("{path} is settled")),
+        Verdict::Conflict => {
+            let conflict = known.iter().find(|conflict| conflict.path == path);
+            let (why, hint) = match conflict.map(|conflict| conflict.kind) {
+                Some(ConflictKind::TypeDiffers) => (
+                    "one side has a folder there and the other a file",
+                    "settle it with --keep both",
+                ),
+                _ if how == Resolve::KeepLatest => {
+                    ("both versions have the same time", "settle it with --keep local or remote")
+                }
+                _ => ("it cannot be settled that way", "settle it with --keep both"),
+            };
+            Outcome::refused(why, hint)
+        }
+        Verdict::Held => Outcome::refused("the brake holds it", "see `homeport release`"),
+        Verdict::Screened => Outcome::refused("a file screen keeps it out", "rename it"),
+        Verdict::Busy => Outcome::refused("an application has it open", "close it, and try again"),
+        Verdict::Skipped { reason } => Outcome::refused(reason, "try again"),
+        Verdict::Failed { message, .. } => Outcome::Failed { why: message, unreachable: false },
     }
 }
 

@@ -215,9 +215,9 @@ async fn settle(agent: &mut Agent, user: &str, path: &Unc, how: Resolve) -> Answ
         Outcome::Done { .. } | Outcome::Unchanged => {
             answer.text = format!("{path} is settled\n");
         }
-        Outcome::Refused { why, .. } => {
+        Outcome::Refused { why, hint } => {
             answer.refused = 1;
-            answer.text = format!("{path}: refused: {why}\n");
+            answer.text = format!("{path}: refused: {why} ({hint})\n");
         }
         Outcome::Failed { why, .. } => {
             answer.failed = 1;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::facts::{Directory, Facts, User};
 use crate::layer::{Origin, Sourced};
@@ -25,6 +25,44 @@ pub enum Primary {
     No,
     /// It cannot be known: data is not brought in, and nothing is undone.
     Unknown,
+}
+
+/// How policy's list of primary computers and the directory's differ in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Difference {
+    /// Policy assigns the computer; the user's `msDS-PrimaryComputer` does not have it.
+    MissingInDirectory,
+    /// The user's `msDS-PrimaryComputer` has the computer; no policy assigns it.
+    MissingInPolicy,
+    /// The directory has no such computer (any more).
+    UnknownComputer,
+    /// The directory has no such user, or nobody in such a group.
+    UnknownUser,
+    /// The computer has not signed in to the domain for long.
+    StaleComputer,
+}
+
+impl Difference {
+    /// Every finding.
+    pub const ALL: [Self; 5] = [
+        Self::MissingInDirectory,
+        Self::MissingInPolicy,
+        Self::UnknownComputer,
+        Self::UnknownUser,
+        Self::StaleComputer,
+    ];
+
+    /// The word in reports and in the label of the metric.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MissingInDirectory => "missing-in-directory",
+            Self::MissingInPolicy => "missing-in-policy",
+            Self::UnknownComputer => "unknown-computer",
+            Self::UnknownUser => "unknown-user",
+            Self::StaleComputer => "stale-computer",
+        }
+    }
 }
 
 /// How long a cached answer decides while the directory is out of reach.
@@ -99,6 +137,21 @@ pub fn assigned<'r>(
         _ => false,
     };
     rsop.list(Id::PrimaryAssign).iter().find(is_theirs).map(|sourced| &sourced.origin)
+}
+
+/// How the two lists differ about this user on this computer, where both say something: the
+/// directory answered, and policy assigns computers at all.
+pub fn difference(rsop: &ResultantSet, facts: &Facts) -> Option<Difference> {
+    let (user, computer) = (facts.user.as_deref()?, facts.computer.dn.as_ref()?);
+    if facts.directory != Directory::Answered || rsop.list(Id::PrimaryAssign).is_empty() {
+        return None;
+    }
+    let in_policy = assigned(rsop, user, &facts.computer.name).is_some();
+    match (in_policy, user.primary_computers.contains(computer)) {
+        (true, false) => Some(Difference::MissingInDirectory),
+        (false, true) => Some(Difference::MissingInPolicy),
+        _ => None,
+    }
 }
 
 fn in_policy(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Primary> {

@@ -1,7 +1,7 @@
 //! The agent's metrics, registered from the one list of names.
 
 use homeport_policy::facts::Cost;
-use homeport_policy::primary::Primary;
+use homeport_policy::primary::{Difference, Primary};
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
@@ -10,7 +10,7 @@ use crate::load::{Loaded, PolicyState};
 use crate::outcome::Outcome;
 use crate::plan::{Occasion, What};
 use crate::report::names::{self, Name, Type};
-use crate::report::status::Status;
+use crate::report::status::{Status, UserStatus};
 
 /// Seconds; a sign-in is good below 5 and bad above 30.
 const BUCKETS: &[f64] = &[0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
@@ -49,6 +49,9 @@ impl Metrics {
             metrics.register(name).map_err(|source| MetricsError { name: name.name, source })?;
         }
         metrics.set(&names::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+        for difference in Difference::ALL {
+            metrics.set(&names::PRIMARY_DIFFERENCES, &[difference.name()], 0.0);
+        }
         for direction in ["in", "out"] {
             metrics.count(&names::SYNC_BYTES, &[direction], 0);
         }
@@ -168,6 +171,11 @@ impl Metrics {
         for mode in MODES {
             let count = caches().filter(|cache| cache.mode == mode).count();
             self.set(&names::CACHES, &[mode], count as f64);
+        }
+        for difference in Difference::ALL {
+            let here = |user: &&UserStatus| user.primary_difference == Some(difference);
+            let count = users().filter(|user| user.signed_in).filter(here).count();
+            self.set(&names::PRIMARY_DIFFERENCES, &[difference.name()], count as f64);
         }
         let conflicts: usize = caches().map(|cache| cache.conflicts.len()).sum();
         self.set(&names::SYNC_CONFLICTS, &[], conflicts as f64);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use homeport_policy::decide::{Decision, FolderAction};
 use homeport_policy::explain::{background_text, folder_text, profile_text};
+use homeport_policy::primary::Difference;
 use homeport_policy::reason::Because;
 use homeport_sync::Conflict;
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,9 @@ pub struct UserStatus {
     pub not_now: Vec<Line>,
     /// The offline caches.
     pub caches: Vec<CacheStatus>,
+    /// How policy's list of primary computers and the directory's differ about this computer.
+    #[serde(default)]
+    pub primary_difference: Option<Difference>,
     /// Why the last cycle could not be finished.
     pub error: Option<String>,
 }
@@ -270,6 +274,10 @@ fn write_user(out: &mut String, name: &str, user: &UserStatus) -> std::fmt::Resu
     writeln!(out, "\n{name}, {signed_in}; last cycle: {} ({}), {at}", user.occasion, user.cause)?;
     if let Some(error) = &user.error {
         writeln!(out, "  the last cycle could not be finished: {error}")?;
+    }
+    if let Some(difference) = user.primary_difference {
+        let name = difference.name();
+        writeln!(out, "  the lists of primary computers differ here: {name}")?;
     }
     for line in user.decisions.iter().chain(&user.steps).chain(&user.not_now) {
         writeln!(out, "  {}: {}", line.about, line.text)?;

@@ -236,7 +236,10 @@ impl Journal {
     }
 
     /// Whether it knows anything of a pair.
-    pub(crate) fn knows_a_root(&self) -> Result<bool, JournalError> {
+    ///
+    /// # Errors
+    /// [`JournalError::Database`].
+    pub fn knows_a_root(&self) -> Result<bool, JournalError> {
         Ok(self.meta("root-local")?.is_some() || self.has_more_than(0)?)
     }
 
