@@ -2,15 +2,15 @@
 
 use homeport_policy::unc::Unc;
 use homeport_sync::codes::ResultCode;
-use homeport_sync::pins;
 use homeport_sync::state::SyncState;
+use homeport_sync::{Item, Kind, pins};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::control::Answer;
 use crate::cycle::{Turn, cycle};
 use crate::execute::Worker;
-use crate::items::{Ask, Found, Row};
+use crate::items::{Ask, Found};
 use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, Occasion, part};
 use crate::wish::{Place, Wish, network_path};
@@ -208,7 +208,7 @@ fn pinned_for(who: u32) -> Vec<&'static str> {
     all.iter().filter(|(bit, _)| who & bit != 0).map(|(_, word)| *word).collect()
 }
 
-fn listed(user: &str, root: &Unc, rows: &[Row], more: u64) -> (String, Value) {
+fn listed(user: &str, root: &Unc, rows: &[Item], more: u64) -> (String, Value) {
     let list: Vec<Value> = rows
         .iter()
         .map(|row| {
@@ -232,7 +232,7 @@ fn listed(user: &str, root: &Unc, rows: &[Row], more: u64) -> (String, Value) {
     (text, json)
 }
 
-fn row_words(row: &Row) -> String {
+fn row_words(row: &Item) -> String {
     let mut words = Vec::new();
     if row.pinned != 0 {
         words.push(format!("pinned for {}", pinned_for(row.pinned).join(", ")));
@@ -247,7 +247,7 @@ fn row_words(row: &Row) -> String {
     if row.state != SyncState::Stable {
         words.push(row.state.text().trim_end_matches('.').to_owned());
     }
-    let slash = if row.kind == "dir" { "/" } else { "" };
+    let slash = if row.kind == Kind::Dir { "/" } else { "" };
     match words.is_empty() {
         true => format!("{}{slash}", row.path),
         false => format!("{}{slash} ({})", row.path, words.join("; ")),

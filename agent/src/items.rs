@@ -3,7 +3,6 @@
 
 use std::time::SystemTime;
 
-use homeport_sync::state::SyncState;
 use homeport_sync::{Evicted, Item, Kind, Limits, SyncError, pins};
 use serde::{Deserialize, Serialize};
 
@@ -41,30 +40,6 @@ pub struct Choice {
     pub conflicts: bool,
 }
 
-/// One item, as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Row {
-    /// The path below the cache's root, with `/`.
-    pub path: String,
-    /// `file`, `dir` or `link`.
-    pub kind: String,
-    /// Its size.
-    pub bytes: u64,
-    /// How both sides stand to each other, in the words of Offline Files.
-    pub state: SyncState,
-    /// For whom it is pinned (see `homeport_sync::pins`).
-    pub pinned: u32,
-    /// It is stored on the share alone.
-    pub sparse: bool,
-    /// It, or a folder above it, is suspended.
-    pub suspended: bool,
-    /// It holds a change that the share does not have.
-    pub dirty: bool,
-    /// Both sides changed it, and a person decides.
-    pub conflict: bool,
-}
-
 /// What the worker says about items of one cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -72,7 +47,7 @@ pub enum Found {
     /// The list, and how many more there are.
     Listed {
         /// In the order of paths.
-        rows: Vec<Row>,
+        rows: Vec<Item>,
         /// Not listed.
         more: u64,
     },
@@ -116,14 +91,8 @@ fn list(job: &Exchange, below: &str, choice: Choice, host: &str) -> Result<Found
     };
     let chosen: Vec<Item> = items(job, below, host)?.into_iter().filter(chosen).collect();
     let more = chosen.len().saturating_sub(LIST_MAX) as u64;
-    let rows = chosen.into_iter().take(LIST_MAX).map(row).collect();
+    let rows = chosen.into_iter().take(LIST_MAX).collect();
     Ok(Found::Listed { rows, more })
-}
-
-fn row(item: Item) -> Row {
-    let Item { path, kind, bytes, state, pinned, sparse, suspended, dirty, conflict } = item;
-    let kind = format!("{kind:?}").to_lowercase();
-    Row { path, kind, bytes, state, pinned, sparse, suspended, dirty, conflict }
 }
 
 /// Nobody pins a misspelt name. What is not stored here may still be known, or on the share.

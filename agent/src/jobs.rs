@@ -163,6 +163,7 @@ pub(crate) fn options(job: &Exchange, host: &str) -> Options {
         pinned: how.pinned,
         pin_new: pin_new(how.flags),
         pin_link_targets: flag(Flags::pin_link_targets),
+        root_unc: Some(job.remote.unc.to_string()),
         only: how.only.clone(),
         host: host.to_owned(),
         ..Options::default()

@@ -276,6 +276,10 @@ fn ls_tells_how_each_item_stands() {
     let new = items.iter().find(|item| item["path"] == "b/new.txt").unwrap();
     assert_eq!((new["bytes"].as_u64(), new["dirty"].as_bool()), (Some(5), Some(true)));
     assert_eq!(new["network-path"], format!(r"{ROOT}\b\new.txt"));
+    let keys: Vec<&str> = new.as_object().unwrap().keys().map(String::as_str).collect();
+    let words =
+        "bytes conflict dirty kind network-path path pinned pinned-for sparse state suspended";
+    assert_eq!((keys.join(" "), &new["kind"]), (words.to_owned(), &"file".into()));
     assert_eq!(world.homeport(&["ls", r"\\files\nope"]).code, 5);
 }
 

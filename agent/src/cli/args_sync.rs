@@ -50,7 +50,7 @@ pub struct Single {
     /// Pin what is new on the share in pinned folders (PinNewFiles).
     #[arg(long)]
     pub pin_new_files: bool,
-    /// Pin also the files that new links lead to (PinLinkTargets).
+    /// Pin also the files that new links and .lnk shortcuts lead to (PinLinkTargets).
     #[arg(long)]
     pub pin_link_targets: bool,
     /// Pin for the user (PinForUser).
@@ -65,13 +65,15 @@ pub struct Single {
     /// Reserved; without effect, as in Windows (LowPriority).
     #[arg(long)]
     pub low_priority: bool,
-    /// Do not wait for whoever reads the progress (AsyncProgress).
+    /// Leave out progress that nobody reads in time, instead of waiting up to 5 s (AsyncProgress).
     #[arg(long)]
     pub async_progress: bool,
-    /// The person may be asked (Interactive).
+    /// You may be asked about open conflicts (Interactive). Homeport has no window: without --console
+    /// nothing is asked.
     #[arg(long)]
     pub interactive: bool,
-    /// Questions go to the terminal (Console).
+    /// Questions are asked on the terminal, after the exchange, and answered line by line (Console);
+    /// needs --interactive.
     #[arg(long)]
     pub console: bool,
     /// Leave suspended folders alone (SkipSuspendedDirs).

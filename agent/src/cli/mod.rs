@@ -5,6 +5,7 @@ mod args_primary;
 mod args_sync;
 pub mod demo;
 pub mod exit;
+mod interactive;
 mod offline;
 mod place;
 mod policy;
@@ -152,7 +153,7 @@ fn carry_out(cli: Cli) -> Answer {
         Command::Man { directory } => man(&directory),
         Command::Worker => service::worker(),
         Command::Demo(args) => demo::run(args.dir, json),
-        other => service::carry_out(other, &settings),
+        other => service::carry_out(other, &settings, json),
     }
 }
 

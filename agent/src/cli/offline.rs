@@ -155,12 +155,15 @@ fn keep_word(keep: Keep) -> &'static str {
 }
 
 /// An open conflict, and where it is.
-struct Open<'s> {
-    cache: &'s CacheStatus,
-    conflict: &'s Conflict,
+pub(super) struct Open<'s> {
+    /// The cache it is in.
+    pub cache: &'s CacheStatus,
+    /// The conflict.
+    pub conflict: &'s Conflict,
 }
 
-fn open_conflicts(user: &UserStatus) -> impl Iterator<Item = Open<'_>> {
+/// The open conflicts of a user.
+pub(super) fn open_conflicts(user: &UserStatus) -> impl Iterator<Item = Open<'_>> {
     user.caches
         .iter()
         .flat_map(|cache| cache.conflicts.iter().map(move |conflict| Open { cache, conflict }))
@@ -179,8 +182,29 @@ fn open_at<'s>(status: &'s Status, user: &str, place: &Place) -> Result<Open<'s>
 }
 
 impl Open<'_> {
-    fn path(&self) -> String {
+    /// The network path of the item.
+    pub(super) fn path(&self) -> String {
         format!(r"{}\{}", self.cache.path, self.conflict.path.replace('/', r"\"))
+    }
+
+    /// Both versions and how they came about, for whoever chooses.
+    pub(super) fn told(&self, whose: &str) -> String {
+        let Conflict { kind, local, remote, since_unix, .. } = self.conflict;
+        let newer = match local.mtime_unix_ms.cmp(&remote.mtime_unix_ms) {
+            std::cmp::Ordering::Less => "the one on the share is newer",
+            std::cmp::Ordering::Equal => "both have the same time",
+            std::cmp::Ordering::Greater => "the one here is newer",
+        };
+        format!(
+            "{}\n  whose:         {whose}\n  here:          {}\n                 {}\n  \
+             on the share:  {}\n  how it came:   {}; {newer}\n  found:         {}\n",
+            self.path(),
+            version(local),
+            self.local().display(),
+            version(remote),
+            how_it_came(*kind),
+            moment(since_unix.saturating_mul(1000)),
+        )
     }
 
     fn local(&self) -> std::path::PathBuf {
@@ -223,6 +247,14 @@ fn version(meta: &Meta) -> String {
     format!("{} bytes, {}", meta.size, moment(meta.mtime_unix_ms))
 }
 
+fn how_it_came(kind: ConflictKind) -> &'static str {
+    match kind {
+        ConflictKind::BothCreated => "it was created here and on the share, with other content",
+        ConflictKind::BothChanged => "it was changed here and on the share since both were equal",
+        ConflictKind::TypeDiffers => "one side has a folder where the other has a file",
+    }
+}
+
 /// `homeport conflicts show`
 pub(super) fn show(path: &str, user: Option<String>, settings: &Settings) -> Answer {
     let status: Status = read_status(settings)?;
@@ -230,28 +262,15 @@ pub(super) fn show(path: &str, user: Option<String>, settings: &Settings) -> Ans
     let name = the_user(user, &status, |user| open_conflicts(user).any(|open| open.is(&place)))?;
     let open = open_at(&status, &name, &place)?;
     let (path, conflict) = (open.path(), open.conflict);
-    let how = match conflict.kind {
-        ConflictKind::BothCreated => "it was created here and on the share, with other content",
-        ConflictKind::BothChanged => "it was changed here and on the share since both were equal",
-        ConflictKind::TypeDiffers => "one side has a folder where the other has a file",
-    };
-    let newer = match conflict.local.mtime_unix_ms.cmp(&conflict.remote.mtime_unix_ms) {
-        std::cmp::Ordering::Less => "the one on the share is newer",
-        std::cmp::Ordering::Equal => "both have the same time",
-        std::cmp::Ordering::Greater => "the one here is newer",
-    };
     let text = format!(
-        "{path}\n  whose:         {name}\n  here:          {}\n                 {}\n  \
-         on the share:  {}\n  how it came:   {how}; {newer}\n  found:         {}\n\n\
+        "{}\n\
          Both versions are kept until you settle it:\n  \
          homeport conflicts resolve '{}' --keep local    (or remote, latest, both)\n\
          The version that is not kept stays in the recycle area for 30 days.\n",
-        version(&conflict.local),
-        open.local().display(),
-        version(&conflict.remote),
-        moment(conflict.since_unix.saturating_mul(1000)),
+        open.told(&name),
         plain(&path),
     );
+    let how = how_it_came(conflict.kind);
     let json = json!({
         "user": name, "path": path, "local": open.local(), "conflict": conflict,
         "how-it-came": how, "keep": ["local", "remote", "latest", "both"],

@@ -8,6 +8,7 @@ use homeport_policy::unc::Unc;
 use serde_json::json;
 
 use super::args::{Command, Conflicts, Force, OccasionName, ProgressForm};
+use super::interactive::{self, Asking};
 use super::progress::Teller;
 use super::run::run;
 use super::{Answer, Said, Stopped, offline};
@@ -41,7 +42,8 @@ pub(super) fn settings(path: &Path) -> Result<Settings, Stopped> {
     Settings::parse(path, &text).map_err(stopped)
 }
 
-pub(super) fn carry_out(command: Command, path: &Path) -> Answer {
+/// Carries a command out that needs the settings. `json`: standard output is one JSON document.
+pub(super) fn carry_out(command: Command, path: &Path, json: bool) -> Answer {
     let settings = settings(path)?;
     if let Command::Status = command {
         return status(&settings);
@@ -76,7 +78,12 @@ pub(super) fn carry_out(command: Command, path: &Path) -> Answer {
     };
     let control = to_control(command, &settings)?;
     let mut teller = Teller::begin(form);
-    let answer = runtime.block_on(run(control, settings, &mut teller))?;
+    let asks = interactive::is_wished(&control);
+    let mut answer = runtime.block_on(run(control, settings.clone(), &mut teller))?;
+    if asks {
+        let asking = Asking { settings: &settings, json, aside: teller.takes_output() };
+        runtime.block_on(asking.about(&mut answer))?;
+    }
     let said = told(answer, asks_for_policy)?;
     Ok(Said { aside: teller.takes_output(), ..said })
 }

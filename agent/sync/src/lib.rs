@@ -36,6 +36,7 @@ mod plan;
 mod stage;
 mod commit;
 mod run;
+pub mod shortcut;
 pub mod pins;
 mod conflict;
 mod intents;

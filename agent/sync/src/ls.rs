@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::crew::Crew;
 use crate::engine::{Sides, SyncError};
@@ -20,7 +20,7 @@ use crate::state::{Here, Shape, SyncState, There, classify, is_conflict};
 use crate::walk::{Both, Delta, Walk};
 
 /// One file, folder or link of a pair.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Item {
     /// The path below the root, with `/`.

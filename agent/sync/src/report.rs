@@ -55,6 +55,8 @@ pub struct Options {
     pub pin_new: u32,
     /// Pin also what a new link leads to, if it is a file of this tree.
     pub pin_link_targets: bool,
+    /// The network path of the share's directory, for shortcuts that lead below it.
+    pub root_unc: Option<String>,
     /// If not empty, look at nothing else but these paths, and what is below them.
     pub only: Vec<String>,
     /// How many items to work on at a time; 0 is as many as there are processors, but four at most.
@@ -83,6 +85,7 @@ impl Default for Options {
             pinned: 0,
             pin_new: 0,
             pin_link_targets: false,
+            root_unc: None,
             only: Vec::new(),
             threads: 0,
             host: "this computer".to_owned(),
