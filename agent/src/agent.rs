@@ -17,16 +17,18 @@ use homeport_sync::flags::Flags;
 use crate::clock::Clock;
 use crate::cycle::{Done, Turn};
 use crate::execute::{Follower, Worker, WorkerError};
-use crate::facts::{Seen, gather};
+use crate::facts::{Seen, gather, max_age};
 use crate::identity::{self, IdentityError};
 use crate::keeping::Keeping;
+use crate::limits::DIRECTORY_SAME_TURN;
 use crate::load::Loaded;
 use crate::network;
 use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, Occasion, Plan, Step, UserPaths, What};
 use crate::report::metrics::Metrics;
 use crate::report::status::{
-    CacheStatus, PolicyStatus, Status, UserStatus, among, decision_lines, note_cycle,
+    CacheStatus, DirectoryStatus, PolicyStatus, Status, UserStatus, among, decision_lines,
+    note_cycle,
 };
 use crate::settings::Settings;
 use crate::state::{StateDir, StateError, UserState, Users};
@@ -67,6 +69,8 @@ pub struct Agent {
     users: Users,
     seed: u64,
     seen: Seen,
+    /// The directory answered after it had not.
+    directory_is_back: bool,
     /// What the steps of the present turn found out about their shares.
     probes: Vec<(Unc, Probe)>,
     /// Whoever follows the present turn.
@@ -93,6 +97,7 @@ impl Agent {
         env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
         status.computer = identity::computer_name(&settings);
         let probes = Vec::new();
+        let seen = Seen::new(&settings, &clock, seed);
         Ok(Self {
             settings,
             state,
@@ -102,16 +107,17 @@ impl Agent {
             program,
             users,
             seed,
-            seen: Seen::default(),
+            seen,
+            directory_is_back: false,
             probes,
             follower: Follower::none(),
         })
     }
 
     /// The account's own spelling of a name: `ALICE` and `CORP\\alice` are `alice`.
-    pub fn account_name(&mut self, name: &str) -> String {
-        self.seen.refresh(&self.settings);
-        self.seen.snapshot.user(name).map_or_else(|| name.to_owned(), |user| user.name.clone())
+    pub async fn account_name(&mut self, name: &str) -> String {
+        let known = self.seen.account_name(&self.settings, name).await;
+        known.unwrap_or_else(|| name.to_owned())
     }
 
     /// Notes what became of the policy and gives the set in force.
@@ -141,21 +147,44 @@ impl Agent {
         Done::default()
     }
 
-    /// Gathers the facts for one user, or for the computer alone.
-    pub fn gather(&mut self, user: Option<&str>) -> Facts {
-        self.seen.refresh(&self.settings);
-        self.status.directory_error = self.seen.error.as_ref().map(|error| chain(error));
-        if let Some(error) = &self.status.directory_error {
-            tracing::warn!(error, "Directory is out of reach.");
-        }
+    /// Gathers the facts for one user, or for the computer alone at the start.
+    pub async fn gather(&mut self, turn: Option<&Turn>) -> Facts {
         let metered = self.metered_today();
         let (network, error) = network::observe(&self.settings.network, metered);
         if let Some(error) = error {
             tracing::warn!(error = chain(&error), "Network cost is not known.");
         }
         network.cost.name().clone_into(&mut self.status.network_cost);
-        self.metrics.facts(self.seen.error.is_none(), network.cost, network.metered_bytes_today);
-        gather(&self.settings, &self.seen, user, network)
+        let user = turn.map(|turn| turn.user.as_str());
+        let age = turn.map_or(DIRECTORY_SAME_TURN, |turn| max_age(turn.occasion));
+        let facts = gather(&self.settings, &mut self.seen, user, age, network).await;
+        self.note_directory(&facts);
+        facts
+    }
+
+    /// Asks the directory what a sign-in would else have to ask.
+    pub async fn keep_warm(&mut self) {
+        self.seen.keep_warm().await;
+    }
+
+    /// Tells how it stands with the directory.
+    fn note_directory(&mut self, facts: &Facts) {
+        let standing = self.seen.standing(&self.settings);
+        let status = DirectoryStatus::of(standing, facts.directory);
+        let was_away = self.status.directory.error.is_some();
+        self.directory_is_back |= was_away && status.error.is_none();
+        if let Some(error) = status.error.as_ref().filter(|_| !was_away) {
+            tracing::warn!(error, hint = status.hint, "Directory is out of reach.");
+        }
+        let network = facts.network;
+        self.metrics.network(network.cost, network.metered_bytes_today);
+        self.metrics.directory(facts.directory, status.error.is_none(), &self.seen.collect());
+        self.status.directory = status;
+    }
+
+    /// Whether the directory answered after it had not, since this was asked the last time.
+    pub fn take_directory_is_back(&mut self) -> bool {
+        std::mem::take(&mut self.directory_is_back)
     }
 
     fn metered_today(&mut self) -> u64 {

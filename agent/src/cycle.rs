@@ -73,7 +73,7 @@ pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
     let loaded = load(&agent.settings.policy_dir, &agent.state, agent.clock.unix(), !turn.dry);
     let Some(set) = agent.note_policy(loaded) else { return Ok(agent.idle(turn)) };
 
-    let facts = agent.gather(Some(&turn.user));
+    let facts = agent.gather(Some(turn)).await;
     let rsop = Arc::new(merge(&set, &applicable(&set, &facts)));
     let decision = decide(&rsop, &facts);
     agent.note_connections(turn, &decision);

@@ -160,7 +160,7 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
     let mut watching = watch_caches(agent, to.clone());
     let _watcher = watch_policy(agent.settings.policy_dir.clone(), to);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Agent started.");
-    let _ = agent.gather(None); // so that the first scrape already tells whether the directory answers
+    let _ = agent.gather(None).await; // so that the first scrape already tells whether the directory answers
     let mut waiting = Waiting::default();
     refresh(agent, &mut waiting, "start");
 
@@ -170,6 +170,9 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
         watching.keep(caches_to_watch(agent));
         agent.metrics.watching(watching.is_healthy());
         publish(agent, &page);
+        if agent.take_directory_is_back() {
+            waiting.everybody(agent, Occasion::Refresh, "the directory answers again");
+        }
         if std::mem::take(&mut waiting.policy_changed) {
             settle_down(&mut events, &mut waiting).await;
             refresh(agent, &mut waiting, "the policy directory changed");
@@ -204,7 +207,7 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
             Event::Due(occasion) => {
                 waiting.everybody(agent, occasion, "the timer");
                 match occasion {
-                    Occasion::Exchange => exchange_at = Instant::now() + ONLINE_EXCHANGE,
+                    Occasion::Exchange => exchange_at = next_exchange(agent).await,
                     _ => background_not_before = Instant::now() + BACKGROUND_PAUSE,
                 }
             }
@@ -403,6 +406,13 @@ fn refresh(agent: &mut Agent, waiting: &mut Waiting, cause: &str) {
     let _ = agent.note_policy(loaded);
     agent.publish();
     waiting.everybody(agent, Occasion::Refresh, cause);
+}
+
+/// When the folders in online mode exchange next. What a sign-in would else have to ask the directory
+/// is asked on this occasion, if it is time.
+async fn next_exchange(agent: &mut Agent) -> Instant {
+    agent.keep_warm().await;
+    Instant::now() + ONLINE_EXCHANGE
 }
 
 /// When the next background sync is due; without one, far away.

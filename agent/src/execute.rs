@@ -10,6 +10,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::directory::kerberos::VARIABLES as KERBEROS_VARIABLES;
 use crate::items::{Ask, Found};
 use crate::limits::{
     CANCEL_TIMEOUT, FRAME_BYTES_MAX, MOVE_TIMEOUT, OBSERVE_TIMEOUT, PROGRESS_TIMEOUT,
@@ -135,6 +136,9 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
+            // The computer's tickets are the agent's; the worker acts as the user.
+            .env_remove(KERBEROS_VARIABLES[0])
+            .env_remove(KERBEROS_VARIABLES[1])
             // Ctrl-C in a terminal is for the agent, which lets the worker finish its item.
             .process_group(0)
             .kill_on_drop(true)

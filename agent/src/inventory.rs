@@ -74,7 +74,7 @@ pub async fn ask(
     ask: Ask,
 ) -> Answer {
     let users = match user {
-        Some(user) => vec![agent.account_name(&user)],
+        Some(user) => vec![agent.account_name(&user).await],
         None => agent.status.users.keys().cloned().collect(),
     };
     let mut answer = Answer { json: Value::Array(Vec::new()), ..Answer::default() };

@@ -68,3 +68,33 @@ pub const RECYCLE_KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const KINDS_MAX: usize = 64;
 /// Users listed by name for each change in `policy diff`.
 pub const EXAMPLES_MAX: usize = 5;
+/// Longest a turn waits for the directory when there is no cached answer; a part of the sign-in's
+/// budget of 30 s. A domain controller answers within 50 ms, a far one within a second.
+pub const DIRECTORY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same when a cached answer is at hand.
+pub const DIRECTORY_CACHED_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest one attempt in the background may take, over all servers; nobody waits for it.
+pub const DIRECTORY_RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest a directory that was away may take for its first answer to be used again. A turn asks at
+/// most three times within `DIRECTORY_CACHED_TIMEOUT`.
+pub const DIRECTORY_PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest one DNS server may take.
+pub const DIRECTORY_DNS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an answer serves turns that no person waits for. Group Policy refreshes after 90 min.
+pub const DIRECTORY_FRESH: Duration = Duration::from_secs(15 * 60);
+/// How long an answer serves the turn that asked for it.
+pub const DIRECTORY_SAME_TURN: Duration = Duration::from_secs(10);
+/// How long the computer's own groups are taken to be the same, so that a sign-in need not ask.
+pub const DIRECTORY_COMPUTER_FRESH: Duration = Duration::from_secs(30 * 60);
+/// How long the schema, the list of domains and the names of groups are taken to be the same.
+pub const DIRECTORY_SCHEMA_FRESH: Duration = Duration::from_secs(24 * 3600);
+/// Connections to other domains of the forest that are kept.
+pub const DIRECTORY_DOMAINS_MAX: usize = 8;
+/// Domains of one forest.
+pub const DIRECTORY_FOREST_MAX: usize = 1_000;
+/// Groups of one account. A Kerberos ticket holds 1,015.
+pub const DIRECTORY_GROUPS_MAX: usize = 5_000;
+/// Parts that a long attribute is read in.
+pub const DIRECTORY_PARTS_MAX: usize = 200;
+/// Groups of groups where the directory does not resolve them itself.
+pub const DIRECTORY_NESTING_MAX: usize = 16;

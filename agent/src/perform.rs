@@ -22,7 +22,7 @@ pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
             let users = user.map_or_else(|| agent.signed_in(), |user| vec![user]);
             let mut answer = Answer::default();
             for user in users {
-                let user = agent.account_name(&user);
+                let user = agent.account_name(&user).await;
                 let (cause, wish) = (cause.clone(), wish.clone());
                 let turn = Turn { user, occasion, cause, wish, dry };
                 add(&mut answer, take(agent, &turn).await);
@@ -33,12 +33,12 @@ pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
             answer
         }
         Command::Settle { user, path, how } => {
-            let user = agent.account_name(&user);
+            let user = agent.account_name(&user).await;
             settle(agent, &user, &path, how).await
         }
         Command::Items { user, place, ask } => inventory::ask(agent, user, place, ask).await,
         Command::Force { user, path, offline } => {
-            let user = agent.account_name(&user);
+            let user = agent.account_name(&user).await;
             force(agent, user, &path, offline).await
         }
     }

@@ -9,6 +9,12 @@ use homeport_policy::facts::Cost;
 use homeport_policy::unc::Unc;
 use serde::Deserialize;
 
+mod directory;
+
+pub use directory::{
+    DirectorySettings, LdapSettings, SecretSource, Security, Server, TlsStart, is_host,
+};
+
 /// The agent's own settings.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -73,24 +79,6 @@ pub struct ComputerSettings {
     pub name: Option<String>,
     /// Active Directory site.
     pub site: Option<String>,
-}
-
-/// Where users, groups and computers are looked up.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct DirectorySettings {
-    /// What kind of directory.
-    pub kind: DirectoryKind,
-    /// The export.
-    pub path: PathBuf,
-}
-
-/// A kind of directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DirectoryKind {
-    /// An LDIF export.
-    File,
 }
 
 /// What the network costs.
@@ -228,7 +216,7 @@ impl Settings {
         let absolute = |path: &mut PathBuf| *path = base.join(&*path);
         absolute(&mut settings.state_dir);
         absolute(&mut settings.policy_dir);
-        absolute(&mut settings.directory.path);
+        settings.directory.files().into_iter().for_each(absolute);
         settings.network.cost_file.iter_mut().for_each(absolute);
         settings.homes.root.iter_mut().for_each(absolute);
         settings.mounts.iter_mut().for_each(|mount| absolute(&mut mount.path));
@@ -245,7 +233,8 @@ mod tests {
     #[test]
     fn relative_paths_count_from_the_file() {
         let settings = Settings::parse(Path::new("/etc/homeport/agent.toml"), SMALL).unwrap();
-        assert_eq!(settings.directory.path, Path::new("/etc/homeport/corp.ldif"));
+        let path = Path::new("/etc/homeport/corp.ldif").to_owned();
+        assert_eq!(settings.directory, DirectorySettings::File { path });
         assert_eq!(settings.budget.logon, Duration::from_secs(30));
     }
 

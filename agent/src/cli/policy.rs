@@ -23,6 +23,7 @@ use crate::facts::facts_for;
 use crate::identity::{THIS_OS, computer_name};
 use crate::outcome::chain;
 use crate::rehearse::rehearse;
+use crate::settings::{DirectorySettings, Settings};
 use crate::source;
 
 pub(super) fn carry_out(command: Policy, settings: &Path, colour: bool) -> Answer {
@@ -83,7 +84,18 @@ fn load_directory(path: &Path) -> Result<Snapshot, Stopped> {
 pub(super) fn directory_of(export: Option<&Path>, path: &Path) -> Result<Snapshot, Stopped> {
     match export {
         Some(export) => load_directory(export),
-        None => load_directory(&settings(path)?.directory.path),
+        None => load_directory(&export_of(&settings(path)?)?),
+    }
+}
+
+/// The export that the settings name. A live directory is asked by the agent alone.
+fn export_of(settings: &Settings) -> Result<PathBuf, Stopped> {
+    match &settings.directory {
+        DirectorySettings::File { path } => Ok(path.clone()),
+        DirectorySettings::Ldap(_) => {
+            let hint = "name an LDIF export with --directory";
+            Err(Stopped::new("the settings name a live directory", hint, Exit::Usage))
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::agent::Agent;
 use crate::cli::exit::Exit;
 use crate::clock::Clock;
 use crate::control::{self, Command as Control};
+use crate::directory::kerberos;
 use crate::limits::SETTINGS_BYTES_MAX;
 use crate::outcome::chain;
 use crate::plan::Occasion;
@@ -56,11 +57,15 @@ pub(super) fn carry_out(command: Command, path: &Path, json: bool) -> Answer {
         _ => {}
     }
     log_to_stderr(&settings);
+    // Before the first thread: the library takes its keytab from the environment.
+    kerberos::prepare(&settings.directory).map_err(|error| Stopped::environment(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Stopped::environment(&error))?;
     if let Command::Run = command {
         let mut agent = open(settings)?;
-        runtime.block_on(daemon::run(&mut agent)).map_err(|e| Stopped::environment(&e))?;
+        let ended = runtime.block_on(daemon::run(&mut agent));
+        runtime.shutdown_background();
+        ended.map_err(|error| Stopped::environment(&error))?;
         return Ok(Said {
             text: String::new(),
             json: json!({}),
@@ -79,11 +84,14 @@ pub(super) fn carry_out(command: Command, path: &Path, json: bool) -> Answer {
     let control = to_control(command, &settings)?;
     let mut teller = Teller::begin(form);
     let asks = interactive::is_wished(&control);
-    let mut answer = runtime.block_on(run(control, settings.clone(), &mut teller))?;
-    if asks {
+    let mut answer = runtime.block_on(run(control, settings.clone(), &mut teller));
+    if asks && let Ok(answer) = &mut answer {
         let asking = Asking { settings: &settings, json, aside: teller.takes_output() };
-        runtime.block_on(asking.about(&mut answer))?;
+        runtime.block_on(asking.about(answer))?;
     }
+    // A name that DNS does not resolve in time must not keep anybody waiting at the end.
+    runtime.shutdown_background();
+    let answer = answer?;
     let said = told(answer, asks_for_policy)?;
     Ok(Said { aside: teller.takes_output(), ..said })
 }

@@ -12,6 +12,7 @@ use homeport_policy::dn::Dn;
 use homeport_policy::facts::{Computer, Names, Os, User};
 
 use crate::directory::ldif::{self, Defect, Entry, LdifError, Value};
+use crate::directory::sid;
 use crate::limits::LDIF_BYTES_MAX;
 
 /// Attribute value longer than this is not kept; no path template needs it.
@@ -202,7 +203,7 @@ impl Builder {
         let base = ldif::base_name(name).to_ascii_lowercase();
         let Value::Text(text) = value else {
             if let (Value::Binary(bytes), "objectsid") = (value, base.as_str()) {
-                found.sid = sid_text(bytes);
+                found.sid = sid::text(bytes);
             }
             return;
         };
@@ -310,21 +311,6 @@ impl Found {
             () => Class::Other,
         }
     }
-}
-
-/// The text form of a binary SID (MS-DTYP 2.4.2).
-fn sid_text(bytes: &[u8]) -> Option<String> {
-    let (head, rest) = bytes.split_first_chunk::<8>()?;
-    if rest.len() != usize::from(head[1]) * 4 {
-        return None;
-    }
-    let authority = head[2..].iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-    let mut text = format!("S-{}-{authority}", head[0]);
-    for part in rest.chunks_exact(4) {
-        let part = <[u8; 4]>::try_from(part).ok()?;
-        text.push_str(&format!("-{}", u32::from_le_bytes(part)));
-    }
-    Some(text)
 }
 
 impl Snapshot {

@@ -23,7 +23,7 @@ pub const DEFECTS_MAX: usize = 100;
 const EXCERPT_CHARS_MAX: usize = 60;
 
 /// Attributes of Active Directory that are bytes even where the bytes happen to be text.
-const BINARY_ATTRIBUTES: [&str; 14] = [
+pub(super) const BINARY_ATTRIBUTES: [&str; 14] = [
     "cACertificate",
     "dnsRecord",
     "jpegPhoto",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use homeport_policy::facts::Os;
 use homeport_policy::unc::check_name;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, is_host};
 
 /// The operating system this agent runs on.
 pub const THIS_OS: Os = if cfg!(windows) { Os::Windows } else { Os::Linux };
@@ -56,6 +56,14 @@ pub fn computer_name(settings: &Settings) -> String {
     let system = rustix::system::uname();
     let name = system.nodename().to_string_lossy();
     name.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// The domain that the host name names (`corp.test` of `lt-7.corp.test`), if it names one.
+pub fn host_domain() -> Option<String> {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy().to_lowercase();
+    let (_, domain) = name.split_once('.')?;
+    is_host(domain).then(|| domain.to_owned())
 }
 
 /// The user's home: below `homes.root` where that is set, else from the account database.

@@ -1,11 +1,13 @@
 //! The agent's metrics, registered from the one list of names.
 
-use homeport_policy::facts::Cost;
+use homeport_policy::facts::{Cost, Directory};
 use homeport_policy::primary::{Difference, Primary};
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
 
+use crate::directory::error::Kind;
+use crate::directory::tally::Counts;
 use crate::load::{Loaded, PolicyState};
 use crate::outcome::Outcome;
 use crate::plan::{Occasion, What};
@@ -14,6 +16,8 @@ use crate::report::status::{Status, UserStatus};
 
 /// Seconds; a sign-in is good below 5 and bad above 30.
 const BUCKETS: &[f64] = &[0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+/// Seconds; a domain controller answers within milliseconds, and nobody waits longer than 5.
+const SEARCH_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 const MODES: [&str; 7] = ["online", "always", "slow", "error", "forced", "costed", "suspended"];
 
 /// The list of names and the registry do not fit together. A mistake in this program.
@@ -55,10 +59,19 @@ impl Metrics {
         for direction in ["in", "out"] {
             metrics.count(&names::SYNC_BYTES, &[direction], 0);
         }
-        metrics.count(&names::SYNC_ITEM_FAILURES, &[], 0);
+        for kind in Kind::ALL {
+            metrics.count(&names::DIRECTORY_ERRORS, &[kind.name()], 0);
+        }
+        for name in
+            [&names::DIRECTORY_SEARCHES, &names::DIRECTORY_CONNECTIONS, &names::SYNC_ITEM_FAILURES]
+        {
+            metrics.count(name, &[], 0);
+        }
         for name in names::NAMES.iter().filter(|name| name.labels.is_empty()) {
-            if name.kind == Type::Gauge {
-                metrics.set(name, &[], 0.0);
+            match name.kind {
+                Type::Gauge => metrics.set(name, &[], 0.0),
+                Type::Histogram => metrics.begin(name),
+                Type::Counter => {}
             }
         }
         Ok(metrics)
@@ -77,7 +90,7 @@ impl Metrics {
                 self.counters.push((name.name, counter));
             }
             Type::Histogram => {
-                let opts = HistogramOpts::new(name.name, name.help).buckets(BUCKETS.to_vec());
+                let opts = HistogramOpts::new(name.name, name.help).buckets(buckets(name));
                 let histogram = HistogramVec::new(opts, name.labels)?;
                 self.registry.register(Box::new(histogram.clone()))?;
                 self.histograms.push((name.name, histogram));
@@ -95,6 +108,21 @@ impl Metrics {
     fn count(&self, name: &Name, labels: &[&str], by: u64) {
         if let Some((_, counter)) = self.counters.iter().find(|(known, _)| *known == name.name) {
             counter.with_label_values(labels).inc_by(by);
+        }
+    }
+
+    /// Shows a histogram before anything was observed.
+    fn begin(&self, name: &Name) {
+        let mut histograms = self.histograms.iter();
+        if let Some((_, histogram)) = histograms.find(|(known, _)| *known == name.name) {
+            let _ = histogram.with_label_values::<&str>(&[]);
+        }
+    }
+
+    fn observe(&self, name: &Name, labels: &[&str], seconds: f64) {
+        let mut histograms = self.histograms.iter();
+        if let Some((_, histogram)) = histograms.find(|(known, _)| *known == name.name) {
+            histogram.with_label_values(labels).observe(seconds);
         }
     }
 
@@ -118,9 +146,27 @@ impl Metrics {
         self.set(&names::POLICY_OBJECTS, &[], loaded.versions.len() as f64);
     }
 
-    /// Facts were gathered.
-    pub fn facts(&self, reachable: bool, cost: Cost, metered_bytes: u64) {
+    /// The directory was asked, or was known to be away.
+    pub fn directory(&self, directory: Directory, reachable: bool, counts: &Counts) {
         self.set(&names::DIRECTORY_REACHABLE, &[], if reachable { 1.0 } else { 0.0 });
+        let age = match directory {
+            Directory::Answered => 0.0,
+            Directory::Cached { age } => age.as_secs_f64(),
+            Directory::Away => -1.0,
+        };
+        self.set(&names::DIRECTORY_ANSWER_AGE, &[], age);
+        self.count(&names::DIRECTORY_SEARCHES, &[], counts.searches);
+        self.count(&names::DIRECTORY_CONNECTIONS, &[], counts.connections);
+        for (kind, count) in &counts.errors {
+            self.count(&names::DIRECTORY_ERRORS, &[kind.name()], *count);
+        }
+        for duration in &counts.durations {
+            self.observe(&names::DIRECTORY_REQUEST_DURATION, &[], duration.as_secs_f64());
+        }
+    }
+
+    /// The network was looked at.
+    pub fn network(&self, cost: Cost, metered_bytes: u64) {
         self.set(&names::METERED_BYTES, &[], metered_bytes as f64);
         for known in Cost::ALL {
             let value = if known == cost { 1.0 } else { 0.0 };
@@ -152,10 +198,7 @@ impl Metrics {
     pub fn cycle(&self, occasion: Occasion, seconds: f64, finished: bool) {
         self.count(&names::CYCLES, &[occasion.name()], 1);
         self.count(&names::CYCLE_FAILURES, &[occasion.name()], u64::from(!finished));
-        let name = names::CYCLE_DURATION.name;
-        if let Some((_, histogram)) = self.histograms.iter().find(|(known, _)| *known == name) {
-            histogram.with_label_values(&[occasion.name()]).observe(seconds);
-        }
+        self.observe(&names::CYCLE_DURATION, &[occasion.name()], seconds);
     }
 
     /// Whether local changes are noticed at once.
@@ -191,6 +234,11 @@ impl Metrics {
         let next = status.next_background_sync_unix_ms.unwrap_or(0);
         self.set(&names::SYNC_NEXT, &[], float(next / 1000));
     }
+}
+
+fn buckets(name: &Name) -> Vec<f64> {
+    let is_search = name.name == names::DIRECTORY_REQUEST_DURATION.name;
+    if is_search { SEARCH_BUCKETS.to_vec() } else { BUCKETS.to_vec() }
 }
 
 fn float(seconds: i64) -> f64 {

@@ -49,6 +49,16 @@ names! {
         "Policy objects in force.";
     DIRECTORY_REACHABLE "homeport_directory_reachable" Gauge [],
         "1 if the directory answered the last time it was asked.";
+    DIRECTORY_ANSWER_AGE "homeport_directory_answer_age_seconds" Gauge [],
+        "Age of the answer that the last decision rested on; 0 if it was asked, -1 if there was none.";
+    DIRECTORY_SEARCHES "homeport_directory_searches_total" Counter [],
+        "Searches sent to the directory.";
+    DIRECTORY_CONNECTIONS "homeport_directory_connections_total" Counter [],
+        "Connections to the directory that were bound.";
+    DIRECTORY_ERRORS "homeport_directory_errors_total" Counter ["kind"],
+        "Failures to get an answer of the directory, by what failed.";
+    DIRECTORY_REQUEST_DURATION "homeport_directory_request_duration_seconds" Histogram [],
+        "How long searches of the directory took.";
     NETWORK_COST "homeport_network_cost" Gauge ["cost"],
         "1 for what the network costs now, 0 for every other cost.";
     METERED_BYTES "homeport_metered_bytes_today" Gauge [],

@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 
 use homeport_policy::decide::{Decision, FolderAction};
 use homeport_policy::explain::{background_text, folder_text, profile_text};
+use homeport_policy::facts::Directory;
 use homeport_policy::primary::Difference;
 use homeport_policy::reason::Because;
 use homeport_sync::Conflict;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Standing;
 use crate::limits::OUTCOMES_MAX;
 use crate::load::{Loaded, PolicyState};
 use crate::outcome::Outcome;
@@ -27,14 +29,80 @@ pub struct Status {
     pub at_unix_ms: i64,
     /// The policy in force.
     pub policy: PolicyStatus,
-    /// Why the directory is out of reach, if it is.
-    pub directory_error: Option<String>,
+    /// How it stands with the directory.
+    #[serde(default)]
+    pub directory: DirectoryStatus,
     /// What the network costs.
     pub network_cost: String,
     /// When the next background sync is due.
     pub next_background_sync_unix_ms: Option<i64>,
     /// Each user that was ever signed in.
     pub users: BTreeMap<String, UserStatus>,
+}
+
+/// How it stands with the directory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct DirectoryStatus {
+    /// The export, or the server that answered last.
+    pub server: Option<String>,
+    /// How the connection is protected.
+    pub security: Option<String>,
+    /// When a live directory last answered, in milliseconds since 1970.
+    pub answered_unix_ms: Option<i64>,
+    /// How old the answer was that the last decision rested on, in seconds; absent without one.
+    pub age_s: Option<u64>,
+    /// Why it is out of reach, if it is.
+    pub error: Option<String>,
+    /// How to mend that.
+    pub hint: Option<String>,
+    /// Why cached answers are not used or kept.
+    pub cache_error: Option<String>,
+}
+
+impl DirectoryStatus {
+    /// What was found when facts were gathered.
+    pub fn of(standing: Standing, directory: Directory) -> Self {
+        let age_s = match directory {
+            Directory::Answered => Some(0),
+            Directory::Cached { age } => Some(age.as_secs()),
+            Directory::Away => None,
+        };
+        Self {
+            server: standing.server,
+            security: standing.security.map(str::to_owned),
+            answered_unix_ms: standing.answered_unix_ms,
+            age_s,
+            error: standing.error,
+            hint: standing.hint.map(str::to_owned),
+            cache_error: standing.cache_error,
+        }
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        if let Some(error) = &self.error {
+            writeln!(out, "directory: out of reach: {error}")?;
+            if let Some(hint) = &self.hint {
+                writeln!(out, "    help: {hint}")?;
+            }
+            match (self.security.is_some(), self.answered_unix_ms) {
+                (false, _) => {}
+                (true, Some(at)) => {
+                    writeln!(out, "    its last answer, of {}, decides", moment(at))?;
+                }
+                (true, None) => {
+                    writeln!(out, "    there is no earlier answer; nobody's folders move")?
+                }
+            }
+        } else if let (Some(server), Some(security)) = (&self.server, &self.security) {
+            let at = moment(self.answered_unix_ms.unwrap_or_default());
+            writeln!(out, "directory: {server} ({security}), answered {at}")?;
+        }
+        match &self.cache_error {
+            Some(error) => writeln!(out, "directory: {error}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The policy in force.
@@ -257,9 +325,7 @@ impl Status {
         for problem in &policy.problems {
             writeln!(out, "    {problem}")?;
         }
-        if let Some(error) = &self.directory_error {
-            writeln!(out, "directory: out of reach: {error}")?;
-        }
+        self.directory.write(out)?;
         writeln!(out, "network: {}", self.network_cost)?;
         match self.next_background_sync_unix_ms {
             Some(next) => writeln!(out, "next background sync: {}", moment(next)),

@@ -1,0 +1,116 @@
+//! Which domain controllers there are: DNS SRV, the own site's first, in the order of RFC 2782.
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::proto::rr::RData;
+
+use crate::directory::backoff::mix;
+use crate::directory::error::DirectoryError;
+use crate::limits::DIRECTORY_DNS_TIMEOUT;
+use crate::settings::{Server, is_host};
+
+/// Servers that are tried; a domain may have hundreds, and none of them matters any more after this.
+pub const SERVERS_MAX: usize = 6;
+
+/// One answer of DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Srv {
+    /// Lower is tried first.
+    pub priority: u16,
+    /// Among equals, how often this one is the first.
+    pub weight: u16,
+    /// The server.
+    pub host: String,
+}
+
+/// The order in which servers are tried (RFC 2782). `seed` chooses among those of equal priority, so
+/// that a fleet spreads over its controllers by their weight.
+pub fn order(mut records: Vec<Srv>, seed: u64) -> Vec<Srv> {
+    // Weight 0 first, as the RFC has it: such a server is chosen only if the draw is 0.
+    records.sort_by(|a, b| (a.priority, a.weight, &a.host).cmp(&(b.priority, b.weight, &b.host)));
+    let mut ordered = Vec::with_capacity(records.len());
+    let mut draw = seed;
+    while let Some(priority) = records.first().map(|record| record.priority) {
+        let equals = records.iter().take_while(|record| record.priority == priority).count();
+        let sum: u64 = records[..equals].iter().map(|record| u64::from(record.weight)).sum();
+        draw = mix(draw);
+        let mut left = draw % (sum + 1);
+        let chosen = records[..equals].iter().position(|record| {
+            let weight = u64::from(record.weight);
+            let hit = left <= weight;
+            left = left.saturating_sub(weight);
+            hit
+        });
+        ordered.push(records.remove(chosen.unwrap_or(0)));
+    }
+    ordered
+}
+
+/// The names that are asked for, the nearest controllers first.
+pub fn queries(domain: &str, site: Option<&str>) -> Vec<String> {
+    let site = site.filter(|site| is_host(site));
+    let of_site = site.map(|site| format!("_ldap._tcp.{site}._sites.dc._msdcs.{domain}."));
+    of_site.into_iter().chain([format!("_ldap._tcp.dc._msdcs.{domain}.")]).collect()
+}
+
+/// The domain controllers of a domain in the order they are tried.
+///
+/// # Errors
+/// [`DirectoryError::Discover`] when DNS does not answer, or knows no controller.
+pub async fn servers(
+    domain: &str,
+    site: Option<&str>,
+    seed: u64,
+) -> Result<Vec<Server>, DirectoryError> {
+    let failed = |query: &str, source| DirectoryError::Discover { query: query.to_owned(), source };
+    let resolver = resolver().map_err(|source| failed(domain, Some(Box::new(source))))?;
+    let mut found: Vec<Server> = Vec::new();
+    let mut last = None;
+    for query in queries(domain, site) {
+        match resolver.srv_lookup(query.as_str()).await {
+            Ok(lookup) => {
+                let records = lookup.answers().iter().filter_map(|record| match &record.data {
+                    RData::SRV(srv) => Some(Srv {
+                        priority: srv.priority,
+                        weight: srv.weight,
+                        host: srv.target.to_utf8().trim_end_matches('.').to_lowercase(),
+                    }),
+                    _ => None,
+                });
+                for Srv { host, .. } in order(records.collect(), seed) {
+                    if is_host(&host) && !found.iter().any(|known| known.host == host) {
+                        // The port of the record is that of plain LDAP; TLS has one of its own.
+                        found.push(Server { host, port: None });
+                    }
+                }
+            }
+            // No controller in this site is no failure: the domain's others answer for it.
+            Err(error) if error.is_no_records_found() || error.is_nx_domain() => {}
+            Err(error) => last = Some(failed(&query, Some(Box::new(error)))),
+        }
+    }
+    found.truncate(SERVERS_MAX);
+    match (found.is_empty(), last) {
+        (false, _) => Ok(found),
+        (true, Some(error)) => Err(error),
+        (true, None) => Err(failed(&queries(domain, None).concat(), None)),
+    }
+}
+
+/// Why DNS did not answer.
+pub type DnsError = hickory_resolver::net::NetError;
+
+fn resolver() -> Result<TokioResolver, DnsError> {
+    let mut builder = TokioResolver::builder_tokio()?;
+    let options = builder.options_mut();
+    options.timeout = DIRECTORY_DNS_TIMEOUT;
+    options.attempts = 1;
+    builder.build()
+}
+
+/// The domain that the resolver's configuration names for this computer.
+pub fn system_domain() -> Option<String> {
+    let (config, _) = hickory_resolver::system_conf::read_system_conf().ok()?;
+    let domain = config.domain().or_else(|| config.search().first())?.to_utf8();
+    let domain = domain.trim_end_matches('.').to_lowercase();
+    (domain.contains('.') && is_host(&domain)).then_some(domain)
+}
