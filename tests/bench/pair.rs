@@ -26,6 +26,7 @@ fn arguments() -> Option<Arguments> {
     let mut verbose = false;
     // Two trees of a benchmark may differ in anything.
     options.release_deletes = true;
+    options.root = homeport_sync::RootWord::Believe;
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {

@@ -110,3 +110,37 @@ fn replacing_on_a_full_disk_keeps_the_old_version() {
         assert_eq!(fs::read(it.at(side, "f")).unwrap(), vec![2; 2_500_000], "{side}");
     }
 }
+
+#[test]
+#[ignore = "needs root and loop devices"]
+fn what_is_mounted_in_a_tree_is_not_part_of_it() {
+    for side in [Side::Local, Side::Remote] {
+        let it = Pairing::in_step(&[("f", "f"), ("proj/old", "old")]);
+        let image = it.outside().join("image");
+        let mounted = Disk::mount(image, &it.at(side, "proj"), 8, EXT4, "loop");
+        it.write(side, "proj/more", "more");
+        let report = it.run();
+        let skipped = verdict(&report, "proj");
+        assert!(matches!(skipped, Some(Verdict::Skipped { .. })), "{side}: {skipped:?}");
+        let other = if side == Side::Local { Side::Remote } else { Side::Local };
+        assert_eq!(it.read(other, "proj/old").as_deref(), Some("old"), "{side}");
+        assert_eq!(it.read(other, "proj/more"), None, "{side}");
+        drop(mounted);
+        it.run();
+        it.assert_equal();
+        assert_eq!(it.read(side, "proj/old").as_deref(), Some("old"), "{side}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and loop devices"]
+fn a_file_that_has_no_room_is_told_without_trying() {
+    let (it, disk) = pair_with(Side::Local, 32, EXT4, "loop");
+    let huge = it.at(Side::Remote, "huge");
+    fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+    it.write(Side::Remote, "small", "small");
+    let report = it.run();
+    assert_eq!((full(&report), report.bytes_in), (1, 5));
+    assert_eq!(it.read(Side::Local, "small").as_deref(), Some("small"));
+    drop(disk);
+}

@@ -4,11 +4,17 @@
 
 mod harness;
 
+use std::sync::{Mutex, PoisonError};
+
 use harness::{Pairing, Side, verdict};
 use homeport_sync::Verdict;
 
+/// One test at a time, for the same reason.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn a_file_that_an_application_writes_to_is_not_pulled_from_under_it() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for background in [false, true] {
         for delete in [false, true] {
             let mut it = Pairing::in_step(&[("f", "old"), ("rest", "x")]);
@@ -28,6 +34,37 @@ fn a_file_that_an_application_writes_to_is_not_pulled_from_under_it() {
             it.assert_idle();
         }
     }
+}
+
+/// Opens a file for an application right before it is put in place or removed.
+struct Opener {
+    path: std::path::PathBuf,
+    held: Mutex<Option<Application>>,
+}
+
+impl homeport_sync::fs::Gate for Opener {
+    fn pass(&self, op: homeport_sync::fs::Op, path: &str) -> std::io::Result<()> {
+        if path == "f" && op == homeport_sync::fs::Op::Stage {
+            let mut held = self.held.lock().unwrap();
+            held.get_or_insert_with(|| hold_open(&self.path));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_file_that_is_opened_while_it_is_fetched_is_left_alone() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let it = Pairing::in_step(&[("f", "old"), ("rest", "x")]);
+    it.write(Side::Remote, "f", "new");
+    let opener = Opener { path: it.at(Side::Local, "f"), held: Mutex::default() };
+    let report = it.run_through(&opener).unwrap();
+    assert_eq!(verdict(&report, "f"), Some(&Verdict::Busy));
+    assert_eq!(it.read(Side::Local, "f").as_deref(), Some("old"));
+    drop(opener);
+    it.run();
+    it.assert_equal();
+    it.assert_idle();
 }
 
 /// Another process that has a file open for writing, until it is dropped.

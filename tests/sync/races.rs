@@ -226,3 +226,63 @@ fn a_file_that_is_written_to_as_soon_as_it_is_in_place_is_not_recorded() {
     assert_eq!(it.read(Side::Remote, "f").as_deref(), Some("new"));
     assert_eq!(it.conflicts().len(), 1);
 }
+
+#[test]
+fn what_is_there_again_is_not_deleted() {
+    for side in BOTH {
+        let it = Pairing::in_step(&[("x", "x"), ("rest/y", "y")]);
+        let (x, aside) = (it.at(side, "x"), it.outside().join("x"));
+        fs::rename(&x, &aside).unwrap();
+        // The root was read before the folder.
+        let report = run_with(&it, Op::List, "rest", || fs::rename(&aside, &x).unwrap());
+        assert!(is_skipped(&report, "x"), "{side}: {:?}", verdict(&report, "x"));
+        it.run();
+        it.assert_equal();
+        assert_eq!(it.read(Side::Remote, "x").as_deref(), Some("x"), "{side}");
+    }
+}
+
+/// Keeps one path of the share from being written.
+struct Denied(&'static str);
+
+impl Gate for Denied {
+    fn pass(&self, op: Op, path: &str) -> io::Result<()> {
+        match op {
+            Op::Stage | Op::Rename if path.starts_with(self.0) => {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_move_that_the_share_refuses_deletes_nothing_there() {
+    for edited in [false, true] {
+        let it = Pairing::in_step(&[("a/x", "x"), ("b/y", "y")]);
+        fs::rename(it.at(Side::Local, "a/x"), it.at(Side::Local, "b/x")).unwrap();
+        if edited {
+            // The same file, which a program wrote to in its new place.
+            fs::write(it.at(Side::Local, "b/x"), "edited").unwrap();
+        }
+        for _ in 0..2 {
+            // Renames pass under the old path, copies under the new one.
+            let denied = [Denied("a/x"), Denied("b/x")];
+            let report = it.run_through(&Either(&denied)).unwrap();
+            assert!(is_skipped(&report, "a/x"), "{edited}: {:?}", verdict(&report, "a/x"));
+            assert_eq!(it.read(Side::Remote, "a/x").as_deref(), Some("x"), "{edited}");
+        }
+        it.run();
+        it.assert_equal();
+        assert_eq!(it.read(Side::Remote, "a/x"), None, "{edited}");
+        it.assert_idle();
+    }
+}
+
+struct Either<'g>(&'g [Denied]);
+
+impl Gate for Either<'_> {
+    fn pass(&self, op: Op, path: &str) -> io::Result<()> {
+        self.0.iter().try_for_each(|gate| gate.pass(op, path))
+    }
+}

@@ -167,6 +167,7 @@ fn changed([first, here, there]: [&[Change]; 3], resolve: Resolve) -> (Pairing, 
     it.options.resolve = always(resolve);
     it.options.max_delete_percent = 100;
     it.options.release_deletes = true; // some of these trees lose everything
+    it.options.root = homeport_sync::RootWord::Believe;
     apply(&it, Side::Local, first, "base");
     it.run();
     it.assert_equal();

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::conflict::Resolver;
 use crate::content::{Blocks, LARGE_BYTES};
 use crate::engine::SyncError;
-use crate::fs::{InUse, TEMP_PREFIX};
+use crate::fs::{InUse, TEMP_PREFIX, Tree};
 use crate::item::{Base, Content, Entry, Kind, Stamp};
 use crate::journal::Record;
 use crate::look::{Stop, is_racy};
@@ -44,6 +44,8 @@ pub struct Applier<'r, 'a, 'g> {
     pub(crate) throttle: Throttle,
     /// What is to be recorded was written by people here, and is not known to be durable.
     adopted: bool,
+    /// Copies that deletes wait for, and that are in their place.
+    pub(crate) tied: HashSet<String>,
     pub(crate) in_use: Option<InUse>,
     count: u64,
 }
@@ -73,6 +75,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             clashing_folders: Vec::new(),
             records: Vec::new(),
             adopted: false,
+            tied: HashSet::new(),
             in_use: None,
             count: 0,
         })
@@ -171,7 +174,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             match delta.action {
                 Action::Nothing => self.refresh(delta),
                 Action::Adopt => self.adopt(delta),
-                Action::Forget => self.records.push(Record::Forget(delta.path.clone())),
+                Action::Forget => self.forget(delta),
                 Action::CopyIn => self.job(delta, false, false, &mut jobs)?,
                 Action::CopyOut => self.job(delta, true, false, &mut jobs)?,
                 Action::Conflict(clash) => {
@@ -208,6 +211,15 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
         self.record(&delta.path, base.content.clone(), here.stamp, there.stamp);
     }
 
+    /// Forgets what neither side has any more.
+    fn forget(&mut self, delta: &Delta) {
+        let is_gone = |tree: &Tree<'_>| matches!(tree.is_gone(&delta.path), Ok(true));
+        let sparse = delta.base.as_ref().is_some_and(|base| base.sparse);
+        if is_gone(self.run.sides.remote) && (sparse || is_gone(self.run.sides.local)) {
+            self.records.push(Record::Forget(delta.path.clone()));
+        }
+    }
+
     /// Records equal content that both sides came to by themselves.
     fn adopt(&mut self, delta: &Delta) {
         let (Some(here), Some(there)) = (&delta.here, &delta.there) else { return };
@@ -225,7 +237,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
 
     pub(crate) fn temp(&mut self) -> String {
         self.count += 1;
-        format!("{TEMP_PREFIX}{}-{}", self.run.temp_id, self.count)
+        format!("{TEMP_PREFIX}{}-{}-{}", self.run.temp_id, self.run.word, self.count)
     }
 
     /// What is asked of a version before it goes. Here a stamp shows every change, and each version
@@ -294,6 +306,12 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             self.run.note(&delta.path, did(delta.action), Verdict::Busy);
             return Ok(());
         }
+        if let Some(verdict) =
+            source.as_ref().and_then(|source| self.lacks_room(delta, source, out))
+        {
+            self.run.note(&delta.path, did(delta.action), verdict);
+            return Ok(());
+        }
         let leave = target.as_ref().map(|target| self.leave(delta, target, !out, loser));
         let leave = leave.unwrap_or_default();
         let old_blocks = match delta.base.as_ref().map(|base| (&base.content, base)) {
@@ -306,6 +324,22 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
         let temp = self.temp();
         jobs.push(Job { delta, out, leave, temp, old_blocks });
         Ok(())
+    }
+
+    /// A file that certainly has no room where it is to go: other programs would find the disk full
+    /// while it is tried, run after run. A version of it there may share its blocks.
+    fn lacks_room(&self, delta: &Delta, source: &Entry, out: bool) -> Option<Verdict> {
+        let target = if out { &delta.there } else { &delta.here };
+        let size = source.stamp.size;
+        if source.kind != Kind::File || size < LARGE_BYTES || target.is_some() {
+            return None;
+        }
+        let free = self.run.sides.of(!out).free_bytes().filter(|free| *free < size)?;
+        let message = format!(
+            "cannot copy {}: it has {size} bytes, and {free} are free; make room, or exclude it",
+            delta.path
+        );
+        Some(Verdict::Failed { kind: FailureKind::Full, message })
     }
 
     /// Whether a side that ignores case has something under a name that was not in its listing.

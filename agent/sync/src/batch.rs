@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::apply::Applier;
-use crate::commit::{FLUSH_MIN, Placed, again, commit, prepare, sync_folders};
+use crate::commit::{FLUSH_MIN, Placed, Results, again, commit, prepare, sync_folders};
 use crate::engine::SyncError;
 use crate::fs::Look;
 use crate::item::{Content, Kind, Stamp};
@@ -34,6 +34,8 @@ impl Applier<'_, '_, '_> {
         self.run.write(&mut intents)?;
         let made: Vec<_> = folders.into_iter().map(|job| self.make_folder(job)).collect();
         let mut made = made.into_iter();
+        // Before it is read, so that no later write to it goes without a new time.
+        self.run.settle(jobs.iter().filter(|job| job.out).map(Job::path))?;
         let means =
             Means { sides, throttle: &self.throttle, control: self.run.control, sync_each: !whole };
         let stage = |job: &Job<'_>| if is_folder(job) { None } else { Some(job.stage(&means)) };
@@ -58,10 +60,8 @@ impl Applier<'_, '_, '_> {
             let mut ours = files.iter().zip(&results);
             whole && ours.any(|(job, staged)| job.out == out && staged.is_ok())
         });
-        match files.iter().any(|job| job.out) {
-            true => self.run.write_durable(&mut intents)?,
-            false => self.run.write(&mut intents)?,
-        }
+        self.run.write(&mut intents)?;
+        let results = self.without_open(&files, results);
         let placed = commit(&files, results, &sides, self.run.area);
         let folders = self.finish_folders(folders, flushed);
         let mut told = Vec::new();
@@ -71,9 +71,33 @@ impl Applier<'_, '_, '_> {
         self.records.push(Record::NoIntents);
         self.flush()?;
         for (path, did, verdict) in told {
+            if verdict == Verdict::Done && !self.found.ties.is_empty() {
+                self.tied.insert(path.clone());
+            }
             self.run.note(&path, did, verdict);
         }
         Ok(())
+    }
+
+    /// What a program has opened here since the batch was planned is left alone: it would go on
+    /// writing into the version that was kept.
+    fn without_open(&self, jobs: &[Job<'_>], mut results: Results) -> Results {
+        let replaces =
+            |job: &Job<'_>| !job.out && job.target().is_some_and(|t| t.kind == Kind::File);
+        if !jobs.iter().any(replaces) {
+            return results;
+        }
+        let (sides, background) = (self.run.sides, self.run.options.background);
+        let in_use = sides.local.in_use();
+        for (job, result) in jobs.iter().zip(&mut results).filter(|(job, _)| replaces(job)) {
+            let inode = job.target().map_or(0, |target| target.stamp.inode);
+            if result.is_ok() && in_use.is_open(inode, !background) {
+                job.unstage(&sides);
+                job.unkeep(self.run.area);
+                *result = Err(Stop::Open);
+            }
+        }
+        results
     }
 
     /// What both sides will agree on once a job is done.

@@ -60,7 +60,7 @@ pub fn check(tree: &Tree<'_>, path: &str, expected: Option<&Entry>) -> Result<()
 /// Keeps a version that is about to go, if it is asked for.
 ///
 /// # Errors
-/// [`Stop`]; nothing is kept then, and its empty folders are left for [`clear_away`]: others may be
+/// [`Stop`]; nothing is kept then, and its empty folders are left for [`Tree::clear_away`]: others may be
 /// about to use them.
 pub fn keep(
     tree: &Tree<'_>,
@@ -83,12 +83,6 @@ pub fn keep(
             Err(Stop::Changed("the other side changed meanwhile"))
         }
     }
-}
-
-/// Removes the folders of a place, as far as they are empty: on a full disk each run would leave
-/// more.
-pub fn clear_away(area: &Tree<'_>, place: &str) {
-    let _ = above(place).rev().try_for_each(|folder| area.remove_folder(folder));
 }
 
 /// Makes what was put into the recycle area durable.
@@ -198,7 +192,7 @@ fn keep_old(jobs: &[Job<'_>], staged: Results, sides: &Both<'_, '_>, area: &Tree
     let kept: Vec<(usize, String)> =
         jobs.iter().enumerate().filter_map(|(at, job)| Some((at, place(job)?))).collect();
     for (_, place) in kept.iter().filter(|(at, _)| staged[*at].is_err()) {
-        clear_away(area, place);
+        area.clear_away(place);
     }
     let kept: Vec<_> = kept.into_iter().filter(|(at, _)| staged[*at].is_ok()).collect();
     if let Err(error) = sync_kept(area, kept.iter().map(|(_, place)| &**place)) {
@@ -223,11 +217,7 @@ fn put(job: &Job<'_>, sides: &Both<'_, '_>, area: &Tree<'_>) -> Result<(), Stop>
         Some(target) => match to.swap(path, &job.temp, target) {
             Ok(true) => Ok(()),
             Ok(false) => {
-                if let Some(place) = &job.leave.keep {
-                    // As above: what cannot be removed is swept some day.
-                    let _ = area.discard(place);
-                    clear_away(area, place);
-                }
+                job.unkeep(area);
                 Err(Stop::Changed("the other side changed just now"))
             }
             // It may be done all the same; so the version stays where it is kept.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use crate::apply::{Applier, BATCH_ITEMS, did};
-use crate::commit::{check, clear_away, keep, sync_folders, sync_kept};
+use crate::commit::{check, keep, sync_folders, sync_kept};
 use crate::engine::SyncError;
 use crate::fs::Tree;
 use crate::item::{Entry, Kind};
@@ -26,6 +26,8 @@ pub(crate) struct Removal<'p> {
     leave: Leave,
     /// Its name for the moment before it goes.
     temp: String,
+    /// It goes because the other side does not have it.
+    follows: bool,
 }
 
 impl Removal<'_> {
@@ -36,8 +38,12 @@ impl Removal<'_> {
         run: (&Both<'_, '_>, &Tree<'_>),
         found: &Found,
     ) -> Result<Option<String>, Stop> {
-        let (Self { path, here, entry, leave, temp }, (sides, area)) = (self, run);
+        let (Self { path, here, entry, leave, temp, .. }, (sides, area)) = (self, run);
         let tree = sides.of(*here);
+        // Listings have been cut short, and much may have happened since they were read.
+        if self.follows && !sides.of(!*here).is_gone(path).map_err(io("look at"))? {
+            return Err(Stop::Changed("it is there again on the other side"));
+        }
         check(tree, path, Some(entry))?;
         if entry.kind == Kind::Dir {
             let holds = |(side, keeper): &(bool, String)| side == here && lies_at(keeper, path);
@@ -112,11 +118,16 @@ impl Applier<'_, '_, '_> {
         let here = delta.action == Action::DeleteHere;
         let entry = if here { &delta.here } else { &delta.there };
         let Some(entry) = entry else { return Err(Stop::Changed("it went away")) };
+        // What goes here is kept, and stands on the share; what goes there is gone.
+        let waits = |copy: &String| !here && !self.tied.contains(copy);
+        if self.found.ties.get(&delta.path).is_some_and(waits) {
+            return Err(Stop::Changed("it was moved, and is not there under its new name yet"));
+        }
         if here && self.is_open(entry) {
             return Err(Stop::Open);
         }
         let leave = self.leave(delta, entry, here, false);
-        Ok(Removal { path: &delta.path, here, entry, leave, temp: self.temp() })
+        Ok(Removal { path: &delta.path, here, entry, leave, temp: self.temp(), follows: true })
     }
 
     /// Removes a batch: files first, at the same time, for folders are empty only then.
@@ -124,13 +135,19 @@ impl Applier<'_, '_, '_> {
         let is_folder = |(_, removal): &(_, Removal<'_>)| removal.entry.kind == Kind::Dir;
         let (folders, files): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_folder);
         let (sides, area, found) = (self.run.sides, self.run.area, self.found);
+        self.in_use = None;
+        let open: Vec<bool> =
+            files.iter().map(|(_, it)| it.here && self.is_open(it.entry)).collect();
         let cancel = &self.run.control.cancel;
-        let remove = |(_, removal): &(&Delta, Removal<'_>)| {
+        let remove = |(_, removal): &(&Delta, Removal<'_>), open: bool| {
             let go_on = !cancel.load(Ordering::Relaxed);
-            go_on.then(|| removal.carry_out((&sides, area), found))
+            go_on.then(|| match open {
+                true => Err(Stop::Open),
+                false => removal.carry_out((&sides, area), found),
+            })
         };
-        let mut results = sides.local.crew().map(&files, remove);
-        results.extend(folders.iter().map(remove));
+        let mut results = sides.local.crew().map_with(&files, open, remove);
+        results.extend(folders.iter().map(|folder| remove(folder, false)));
         let mut done = Vec::new();
         for ((delta, removal), result) in files.into_iter().chain(folders).zip(results) {
             match result {
@@ -148,7 +165,7 @@ impl Applier<'_, '_, '_> {
 
     fn not_removed(&self, removal: &Removal<'_>) {
         if let Some(place) = &removal.leave.keep {
-            clear_away(self.run.area, place);
+            self.run.area.clear_away(place);
         }
     }
 
@@ -193,7 +210,8 @@ impl Applier<'_, '_, '_> {
         entry: &Entry,
         leave: Leave,
     ) -> Result<(), Stop> {
-        let removal = Removal { path, here, entry, leave, temp: self.temp() };
+        let (temp, follows) = (self.temp(), false);
+        let removal = Removal { path, here, entry, leave, temp, follows };
         let result = removal.carry_out((&self.run.sides, self.run.area), self.found);
         result.map(drop).inspect_err(|_| self.not_removed(&removal))
     }

@@ -246,7 +246,9 @@ impl World<'_> {
         progress: &mut Progress<'_>,
     ) -> Result<Ran, SyncError> {
         let Pass { options, moment, only, number } = pass;
+        let now_ns = moment.unix_ns();
         let [local, remote, area] = self.sides.trees(self.gate, Crew::of(options.threads));
+        let local = local.at_home(now_ns);
         let sides = Both { local: &local, remote: &remote };
         let marks = prove_both(&sides, journal, options)?;
         let temp_id = temp_id(journal, moment.chance)?;
@@ -270,7 +272,6 @@ impl World<'_> {
         let forget = marks.replaced || (options.root == RootWord::Merge && emptied.is_some());
         let ids = (temp_id.as_str(), moment.chance.wrapping_add(number));
         marks.enrol(&sides, journal, options, ids, forget)?;
-        let now_ns = moment.unix_ns();
         let shelf = Shelf::new(now_ns, &fresh_id(ids.1, "shelf")[..8]);
         let mut run = Run {
             sides,
@@ -280,6 +281,7 @@ impl World<'_> {
             now_ns,
             gate: self.gate,
             temp_id: &temp_id,
+            word: fresh_id(ids.1, "word")[..6].to_owned(),
             shelf,
             ignores_case: folds,
             progress,
@@ -341,7 +343,7 @@ impl<'a, 'g> Run<'a, 'g> {
         let unknown = found.unknown.iter().map(String::as_str).collect();
         deltas.retain(|delta| !lies_in(&unknown, &delta.path));
         deltas.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        self.follow_files(&mut deltas)?;
+        found.ties = self.follow_files(&mut deltas)?;
         keep_needed_folders(&mut deltas);
         self.report.counts.unchanged = found.unchanged;
         found.notes.sort_by(|a, b| a.path.cmp(&b.path));

@@ -64,6 +64,9 @@ pub fn io(what: &'static str) -> impl FnOnce(io::Error) -> Stop {
 /// [`Stop`].
 pub fn read(tree: &Tree<'_>, path: &str, expected: Stamp) -> Result<Summed, Stop> {
     let file = tree.read(path).map_err(io("read"))?;
+    if tree.is_young(expected.mtime_ns) {
+        file.sync().map_err(io("make durable"))?;
+    }
     if !file.stamp().map_err(io("look at"))?.agrees(expected) {
         return Err(Stop::Changed("it changed since it was looked at"));
     }

@@ -34,10 +34,40 @@ struct Rename {
     here: bool,
 }
 
+/// Renames that are made durable together at most.
+const RENAMES_MAX: usize = 500;
+
+/// A file that was moved: where it is among the deltas under its new name, under its old one, and
+/// under the one that the other side gave it; and what is to be done.
+struct Moved {
+    at: usize,
+    from: usize,
+    twin: Option<usize>,
+    rename: Rename,
+}
+
 /// Whether a path is free on a side, or taken by nothing but the entry that is to get it (on a side
 /// that ignores case).
 fn is_free(tree: &Tree<'_>, rename: &Rename) -> io::Result<bool> {
     Ok(tree.look(&rename.to)?.is_none() || tree.is_one(&rename.from, &rename.to)?)
+}
+
+/// Renames, if nothing is in the way.
+fn go(tree: &Tree<'_>, rename: &Rename) -> io::Result<()> {
+    if !is_free(tree, rename)? {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let above = parent(&rename.to);
+    if !above.is_empty() && tree.look(above)?.is_none() {
+        tree.make_folders(above, 0o700)?;
+    }
+    tree.rename(&rename.from, &rename.to)
+}
+
+/// The folders whose names a rename changes, with those that may have been made for it.
+fn touched(rename: &Rename) -> impl Iterator<Item = &str> {
+    let above = parent(&rename.to);
+    path::above_and(above).chain(["", parent(&rename.from)])
 }
 
 fn folder_number(look: Option<Look>) -> Option<u64> {
@@ -52,42 +82,38 @@ impl Run<'_, '_> {
         if here { self.options.sync_in } else { self.options.sync_out }
     }
 
-    /// Carries out one rename; gives whether it was done.
-    fn follow(&mut self, rename: &Rename) -> Result<bool, SyncError> {
-        let tree = self.sides.of(rename.here);
-        let above = parent(&rename.to);
-        let make_way = || -> io::Result<bool> {
-            if !is_free(tree, rename)? {
-                return Ok(false);
+    /// Carries out some renames; gives which were done.
+    fn follow(&mut self, renames: &[Rename]) -> Result<Vec<bool>, SyncError> {
+        let mut intents = Vec::new();
+        for rename in renames {
+            if let Some(entry) = self.sides.of(rename.here).entry(&rename.from) {
+                let base = Base { here: entry.stamp, there: entry.stamp, ..Base::folder() };
+                let (path, was) = (rename.to.clone(), Some(rename.base.clone()));
+                let here = rename.here;
+                intents.push(Record::Intent(Intent { path, here, was, base }));
             }
-            if !above.is_empty() && tree.look(above)?.is_none() {
-                tree.make_folders(above, 0o700)?;
+        }
+        self.write(&mut intents)?;
+        let mut done: Vec<bool> =
+            renames.iter().map(|rename| go(self.sides.of(rename.here), rename).is_ok()).collect();
+        for here in [true, false] {
+            let ours =
+                renames.iter().zip(&done).filter(|(rename, done)| **done && rename.here == here);
+            let touched: BTreeSet<&str> = ours.flat_map(|(rename, _)| touched(rename)).collect();
+            if !touched.is_empty() && sync_folders(self.sides.of(here), &touched).is_err() {
+                // Maybe done and maybe not: the next run looks.
+                let ours = renames.iter().zip(&mut done).filter(|(rename, _)| rename.here == here);
+                ours.for_each(|(_, done)| *done = false);
             }
-            Ok(true)
-        };
-        if !matches!(make_way(), Ok(true)) {
-            return Ok(false);
         }
-        let Some(known) = tree.entry(&rename.from).map(|entry| entry.stamp) else {
-            return Ok(false);
-        };
-        let base = Base { here: known, there: known, ..Base::folder() };
-        let (path, was) = (rename.to.clone(), Some(rename.base.clone()));
-        self.write(&mut vec![Record::Intent(Intent { path, here: rename.here, was, base })])?;
-        let go = || -> io::Result<()> {
-            tree.rename(&rename.from, &rename.to)?;
-            let folders = BTreeSet::from([parent(&rename.from), above]);
-            let made = path::above(above).chain([""]);
-            sync_folders(tree, &folders.into_iter().chain(made).collect())
-        };
-        if go().is_err() {
-            // It is copied and deleted then, or fails there with its reason.
-            return Ok(false);
+        let moved = renames.iter().zip(&done).filter(|(_, done)| **done);
+        let moved = moved.map(|(rename, _)| Record::Moved(rename.base.clone(), rename.to.clone()));
+        let mut records: Vec<Record> = moved.chain([Record::NoIntents]).collect();
+        self.write_durable(&mut records)?;
+        for (rename, _) in renames.iter().zip(&done).filter(|(_, done)| **done) {
+            self.note(&rename.to, Did::Rename, Verdict::Done);
         }
-        let moved = Record::Moved(rename.base.clone(), rename.to.clone());
-        self.write_durable(&mut vec![moved, Record::NoIntents])?;
-        self.note(&rename.to, Did::Rename, Verdict::Done);
-        Ok(true)
+        Ok(done)
     }
 
     /// Lets folders follow. Gives the new folders that were no renames; the walk goes on in those
@@ -142,6 +168,11 @@ impl Run<'_, '_> {
         let local = task.here.is_some();
         let Some(known) = numbers.get(&task.path) else { return Ok(None) };
         for (base, folder) in known {
+            if walk.is_suspended(base) {
+                // It keeps its peace under its new name too.
+                walk.found.unknown.push(task.path.clone());
+                return Ok(Some(vec![task.path.clone()]));
+            }
             let own = self.sides.of(local).look(base).map(folder_number);
             let other = self.sides.of(!local).look(base).map(folder_number);
             let (Ok(own), Ok(other)) = (own, other) else { continue };
@@ -171,7 +202,9 @@ impl Run<'_, '_> {
                     Rename { base: base.clone(), from: from.clone(), to: to.clone(), here: true }
                 }
             };
-            if !self.may_follow(rename.here) || !self.follow(&rename)? {
+            if !self.may_follow(rename.here)
+                || self.follow(std::slice::from_ref(&rename))? != [true]
+            {
                 continue;
             }
             let look = |tree: &Tree<'_>| tree.look(&rename.to).map(folder_number);
@@ -192,64 +225,92 @@ impl Run<'_, '_> {
     }
 
     /// Lets files follow; what is to be done about them besides comes in place of the copy and the
-    /// delete.
-    pub(crate) fn follow_files(&mut self, deltas: &mut Vec<Delta>) -> Result<(), SyncError> {
-        let mut lost: HashMap<(bool, u64), usize> = HashMap::new();
-        for (at, delta) in deltas.iter().enumerate() {
-            let Some(base) = delta.base.as_deref().filter(|base| is_file(base)) else { continue };
-            if delta.here.is_none() && base.here.inode != 0 && !base.sparse {
-                lost.insert((true, base.here.inode), at);
-            }
-            if delta.there.is_none() && base.there.inode != 0 {
-                lost.insert((false, base.there.inode), at);
-            }
-        }
+    /// delete. Gives the moves that could not be followed: which copy each delete waits for.
+    pub(crate) fn follow_files(
+        &mut self,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<HashMap<String, String>, SyncError> {
+        let lost = lost(deltas);
         if lost.is_empty() {
-            return Ok(());
+            return Ok(HashMap::new());
         }
-        let mut dropped = HashSet::new();
+        let (moves, ties) = self.moves(deltas, &lost);
+        let (mut dropped, mut waiting) = (HashSet::new(), HashMap::new());
         let mut records = Vec::new();
-        for at in 0..deltas.len() {
+        for part in moves.chunks(RENAMES_MAX) {
             if self.is_cancelled() {
                 break;
             }
-            let Some((local, inode)) = created(&deltas[at]) else { continue };
-            let Some(from) = lost.get(&(local, inode)).copied() else { continue };
-            if dropped.contains(&from) || dropped.contains(&at) {
-                continue;
+            let renames: Vec<Rename> = part.iter().map(|it| it.rename.clone()).collect();
+            let done = self.follow(&renames)?;
+            for (it, done) in part.iter().zip(done) {
+                if done {
+                    records.extend(self.moved(it, deltas));
+                    dropped.extend([it.at, it.from]);
+                    dropped.extend(it.twin);
+                } else {
+                    let (from, to) = (&deltas[it.from].path, &deltas[it.at].path);
+                    waiting.insert(from.clone(), to.clone());
+                }
             }
-            let twin = twin_of(deltas, from, local);
-            if let Some(done) = self.follow_file(deltas, at, from, twin, local)? {
-                records.extend(done);
-                dropped.extend([at, from]);
-                dropped.extend(twin);
-            }
+            self.write(&mut records)?;
+        }
+        for (from, at) in ties {
+            waiting.insert(deltas[from].path.clone(), deltas[at].path.clone());
         }
         let mut at = 0;
         deltas.retain(|_| {
             at += 1;
             !dropped.contains(&(at - 1))
         });
-        self.write(&mut records)
+        Ok(waiting)
+    }
+
+    /// What was moved on one side or on both, and which lost and created files belong together
+    /// although the other side cannot follow: changed on the way, or not allowed to.
+    fn moves(
+        &self,
+        deltas: &[Delta],
+        lost: &HashMap<(bool, u64), usize>,
+    ) -> (Vec<Moved>, Vec<(usize, usize)>) {
+        let made: HashMap<(bool, u64), usize> = deltas
+            .iter()
+            .enumerate()
+            .filter_map(|(at, delta)| Some((created(delta)?, at)))
+            .collect();
+        let (mut moves, mut ties, mut used) = (Vec::new(), Vec::new(), HashSet::new());
+        for at in 0..deltas.len() {
+            let Some((local, inode)) = created(&deltas[at]) else { continue };
+            let Some(from) = lost.get(&(local, inode)).copied() else { continue };
+            if used.contains(&from) || used.contains(&at) {
+                continue;
+            }
+            let twin = twin_of(deltas, &made, from, local);
+            match self.rename_of(deltas, at, from, twin, local) {
+                Some(rename) => {
+                    used.extend([at, from]);
+                    used.extend(twin);
+                    moves.push(Moved { at, from, twin, rename });
+                }
+                None => ties.push((from, at)),
+            }
+        }
+        (moves, ties)
     }
 
     /// `at` is what one side created, `from` what it lost, and `twin` what the other side created
     /// of the same file.
-    fn follow_file(
-        &mut self,
+    fn rename_of(
+        &self,
         deltas: &[Delta],
         at: usize,
         from: usize,
         twin: Option<usize>,
         local: bool,
-    ) -> Result<Option<Vec<Record>>, SyncError> {
+    ) -> Option<Rename> {
         let (new, old) = (&deltas[at], &deltas[from]);
-        let Some(base) = &old.base else { return Ok(None) };
+        let base = old.base.as_ref()?;
         let created = if local { &new.here } else { &new.there };
-        let Some(created) = created else { return Ok(None) };
-        if !self.is_content(local, &new.path, created, base) {
-            return Ok(None);
-        }
         let rename = match (twin, old.action) {
             (Some(twin), Action::Forget) => {
                 let twin = &deltas[twin];
@@ -263,24 +324,26 @@ impl Run<'_, '_> {
                 to: new.path.clone(),
                 here: !local,
             },
-            _ => return Ok(None),
+            _ => return None,
         };
-        if !self.may_follow(rename.here) || !self.follow(&rename)? {
-            return Ok(None);
-        }
+        let may = self.may_follow(rename.here)
+            && self.is_content(local, &new.path, created.as_ref()?, base);
+        may.then_some(rename)
+    }
+
+    /// The row of a file that followed.
+    fn moved(&self, it: &Moved, deltas: &[Delta]) -> Option<Record> {
+        let (rename, base) = (&it.rename, deltas[it.from].base.as_ref()?);
         let look = |tree: &Tree<'_>| {
             let entry = tree.entry(&rename.to).filter(|entry| entry.kind == Kind::File);
             entry.map(|entry| entry.stamp)
         };
-        let (Some(here), Some(there)) = (look(self.sides.local), look(self.sides.remote)) else {
-            return Ok(Some(Vec::new())); // somebody was quicker; the next run looks again
-        };
-        let same =
-            |stamp: crate::item::Stamp, known: crate::item::Stamp| stamp.agrees_but_for_name(known);
-        let is_base = same(here, base.here) && same(there, base.there);
+        // If somebody was quicker, the next run looks again.
+        let (here, there) = (look(self.sides.local)?, look(self.sides.remote)?);
+        let is_base = here.agrees_but_for_name(base.here) && there.agrees_but_for_name(base.there);
         let recorded_ns = if is_base { self.now_ns } else { i64::MIN };
         let base = Base { here, there, recorded_ns, ..(**base).clone() };
-        Ok(Some(vec![Record::Item(rename.to, base)]))
+        Some(Record::Item(rename.to.clone(), base))
     }
 
     /// Whether a file has the content that both agreed on, read to be sure.
@@ -306,16 +369,31 @@ fn created(delta: &Delta) -> Option<(bool, u64)> {
     }
 }
 
-/// What the other side created of a file that both lost.
-fn twin_of(deltas: &[Delta], from: usize, local: bool) -> Option<usize> {
+/// What the other side created of a file that both lost; `made` is everything that was created.
+fn twin_of(
+    deltas: &[Delta],
+    made: &HashMap<(bool, u64), usize>,
+    from: usize,
+    local: bool,
+) -> Option<usize> {
     let base = deltas[from].base.as_ref().filter(|_| deltas[from].action == Action::Forget)?;
-    let (inode, known) = match local {
-        true => (base.there.inode, base.there),
-        false => (base.here.inode, base.here),
-    };
-    deltas.iter().position(|delta| {
-        let entry = if local { &delta.there } else { &delta.here };
-        created(delta) == Some((!local, inode))
-            && entry.as_ref().is_some_and(|entry| entry.stamp.agrees_but_for_name(known))
-    })
+    let known = if local { base.there } else { base.here };
+    let at = *made.get(&(!local, known.inode))?;
+    let entry = if local { &deltas[at].there } else { &deltas[at].here };
+    entry.as_ref().is_some_and(|entry| entry.stamp.agrees_but_for_name(known)).then_some(at)
+}
+
+/// Files that are gone on a side, by side and by their number there.
+fn lost(deltas: &[Delta]) -> HashMap<(bool, u64), usize> {
+    let mut lost = HashMap::new();
+    for (at, delta) in deltas.iter().enumerate() {
+        let Some(base) = delta.base.as_deref().filter(|base| is_file(base)) else { continue };
+        if delta.here.is_none() && base.here.inode != 0 && !base.sparse {
+            lost.insert((true, base.here.inode), at);
+        }
+        if delta.there.is_none() && base.there.inode != 0 {
+            lost.insert((false, base.there.inode), at);
+        }
+    }
+    lost
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::content::Control;
 use crate::engine::SyncError;
 use crate::fs::{Gate, Op, Tree};
-use crate::journal::{Intent, Journal, JournalError, Record};
+use crate::journal::{Journal, JournalError, Record};
 use crate::recycle::Shelf;
 use crate::report::{Did, Flow, ItemResult, Options, Progress, Report, Tell, Verdict};
 use crate::walk::Both;
@@ -28,6 +28,9 @@ pub struct Run<'a, 'g> {
     pub gate: &'g dyn Gate,
     /// The id in the names of our unfinished files.
     pub temp_id: &'a str,
+    /// What nobody could foresee of those names, other in each run: who may write into the share
+    /// could else take them first.
+    pub word: String,
     /// Where old versions go.
     pub shelf: Shelf,
     /// Whether this computer's side ignores case, and whether the share does.
@@ -95,20 +98,25 @@ impl Run<'_, '_> {
     /// # Errors
     /// When the journal fails, or the files here cannot be made durable.
     pub(crate) fn write_durable(&mut self, records: &mut Vec<Record>) -> Result<(), SyncError> {
-        let local = self.sides.local;
-        let flushed = if records.is_empty() {
-            Ok(())
-        } else if local.traits().flushes_whole {
-            local.flush()
-        } else {
-            records.iter().try_for_each(|record| match record {
-                Record::Item(path, _)
-                | Record::Moved(_, path)
-                | Record::Intent(Intent { path, .. }) => local.sync_entry(path),
-                _ => Ok(()),
-            })
-        };
-        flushed.map_err(|source| SyncError::NotDurable { source })?;
+        let paths = records.iter().filter_map(|record| match record {
+            Record::Item(path, _) | Record::Moved(_, path) => Some(path.as_str()),
+            _ => None,
+        });
+        self.settle(paths)?;
         self.write(records)
+    }
+
+    /// Makes durable what stands here under some paths.
+    ///
+    /// # Errors
+    /// [`SyncError::NotDurable`].
+    pub(crate) fn settle<'p>(&self, paths: impl Iterator<Item = &'p str>) -> Result<(), SyncError> {
+        let (local, mut paths) = (self.sides.local, paths.peekable());
+        let flushed = match local.traits().flushes_whole {
+            true if paths.peek().is_some() => local.flush(),
+            true => Ok(()),
+            false => paths.try_for_each(|path| local.sync_entry(path)),
+        };
+        flushed.map_err(|source| SyncError::NotDurable { source })
     }
 }

@@ -170,6 +170,15 @@ fn visit(
             let message = "its target is not UTF-8".to_owned();
             Verdict::Failed { kind: FailureKind::Name, message }
         }
+        Look::Mount => {
+            let reason = "another file system is mounted there".to_owned();
+            Verdict::Skipped { reason }
+        }
+        Look::Vanished => {
+            listing.keeper = true;
+            listing.hidden.push(text);
+            return;
+        }
         Look::Entry(entry) if entry.kind != Kind::Dir && filter.screens.is_match(&*text) => {
             Verdict::Screened
         }

@@ -116,6 +116,15 @@ impl Job<'_> {
         let _ = self.to(sides).unstage(self.path(), &self.temp);
     }
 
+    /// Removes the version that was kept: the target stays after all.
+    pub fn unkeep(&self, area: &Tree<'_>) {
+        if let Some(place) = &self.leave.keep {
+            // What cannot be removed goes when the recycle area is swept.
+            let _ = area.discard(place);
+            area.clear_away(place);
+        }
+    }
+
     /// Reads the target's version once more where its stamp proves nothing.
     fn prove(&self, means: &Means<'_, '_>) -> Result<(), Stop> {
         let (Some(proof), Some(target)) = (self.leave.proof, self.target()) else {

@@ -4,7 +4,7 @@
 //! tree of any size costs memory only for its widest depth and for what changed. A folder that is
 //! new on one side waits until all others were seen: it may be one that was renamed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::content::Summed;
 use crate::fs::{DEPTH_MAX, PATH_BYTES_MAX, Tree};
@@ -12,7 +12,7 @@ use crate::item::{Base, Content, Entry, Kind};
 use crate::journal::{JournalError, ROOT, Readers, Row};
 use crate::look::{Decided, Seen, decide};
 use crate::names::twins;
-use crate::path::{join, lies_in};
+use crate::path::{above_and, join, lies_in};
 use crate::reconcile::Action;
 use crate::report::{Did, FailureKind, ItemResult, Verdict};
 use crate::scan::{Filter, Listing, failure, read_folder};
@@ -84,6 +84,8 @@ pub struct Found {
     pub unchanged: u64,
     /// How many items the journal knows.
     pub known: u64,
+    /// Moves that could not be followed: which copy each delete waits for.
+    pub ties: HashMap<String, String>,
     /// Which sides show nothing at all of what the journal knows at the root.
     pub emptied: [bool; 2],
 }
@@ -200,6 +202,11 @@ impl<'a, 'g> Walk<'a, 'g> {
         let mut gone = std::mem::take(&mut self.gone);
         gone.retain(|task| task.here.is_some() || task.there.is_some());
         self.frontier.extend(gone);
+    }
+
+    /// Whether a folder is suspended, itself or by one above it.
+    pub fn is_suspended(&self, path: &str) -> bool {
+        above_and(path).any(|path| self.filter.suspended.contains(path))
     }
 
     /// Goes into these folders next.

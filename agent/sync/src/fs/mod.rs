@@ -36,6 +36,11 @@ pub enum Look {
     Other,
     /// A link whose text is not UTF-8.
     OddLink,
+    /// A folder on which another file system is mounted. If it were walked, it would look as if
+    /// everything in it had been deleted as soon as it is not mounted any more.
+    Mount,
+    /// It was listed, and could not be looked at any more. That is no proof of absence.
+    Vanished,
 }
 
 /// What can be said of a volume as a whole.

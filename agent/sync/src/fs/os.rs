@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Timespec, Timestamps,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, StatxAttributes,
+    StatxFlags, Timespec, Timestamps,
 };
 use rustix::io::Errno;
 
@@ -85,8 +86,10 @@ impl Volume for OsVolume {
         let fd = if path.is_empty() {
             self.root.try_clone()?
         } else {
-            let inside =
-                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            let inside = ResolveFlags::BENEATH
+                | ResolveFlags::NO_SYMLINKS
+                | ResolveFlags::NO_MAGICLINKS
+                | ResolveFlags::NO_XDEV;
             match rustix::fs::openat2(&self.root, path, FOLDER, Mode::empty(), inside) {
                 Err(Errno::NOSYS | Errno::PERM) => self.step_by_step(path)?,
                 other => other?,
@@ -123,6 +126,7 @@ impl OsFolder {
         let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Kind::File,
+            FileType::Directory if self.is_mount(name) => return Ok(Look::Mount),
             FileType::Directory => Kind::Dir,
             FileType::Symlink => Kind::Link,
             _ => return Ok(Look::Other),
@@ -138,6 +142,16 @@ impl OsFolder {
         let stamp = stamp(&stat, self.stamps_tell);
         let shared = kind == Kind::File && stat.st_nlink > 1;
         Ok(Look::Entry(Entry { kind, stamp, mode: stat.st_mode & 0o777, shared, link }))
+    }
+}
+
+impl OsFolder {
+    /// Whether another file system, or another part of one, is mounted on a folder. Kernels before
+    /// 5.8 do not tell; there nothing is taken for a mount.
+    fn is_mount<P: rustix::path::Arg>(&self, name: P) -> bool {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let stat = rustix::fs::statx(&self.fd, name, flags, StatxFlags::empty());
+        stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
     }
 }
 
@@ -159,8 +173,10 @@ impl Folder for OsFolder {
             }
             match self.look_at(name) {
                 Ok(look) => found.push((OsString::from_vec(name.to_bytes().to_vec()), look)),
-                // It went away between the listing and the look: a proven absence.
-                Err(Errno::NOENT) => {}
+                Err(Errno::NOENT) => {
+                    let name = OsString::from_vec(name.to_bytes().to_vec());
+                    found.push((name, Look::Vanished));
+                }
                 Err(error) => return Err(error.into()),
             }
         }

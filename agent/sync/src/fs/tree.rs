@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Folder, How, InUse, Look, Reader, Traits, Volume, Writer};
 use crate::crew::Crew;
 use crate::item::{Entry, Kind};
-use crate::path::{above_and, parent, split};
+use crate::path::{above, above_and, parent, split};
 
 /// Start of the name of a file that is being written. Ours end in an id of the pair and a number.
 pub const TEMP_PREFIX: &str = ".homeport-tmp-";
@@ -19,6 +19,8 @@ pub const OLD_SUFFIX: &str = "-old";
 
 /// Open folders to remember at most; consecutive items mostly share theirs.
 const FOLDERS_MAX: usize = 64;
+/// How long a changed page waits for the disk at most, and to spare (Linux writes after 30 s).
+const YOUNG_NS: i64 = 60_000_000_000;
 /// How much of a file is copied at a time.
 const COPY_BYTES: usize = 256 << 10;
 
@@ -80,13 +82,28 @@ pub struct Tree<'g> {
     volume: Arc<dyn Volume>,
     gate: &'g dyn Gate,
     crew: Crew,
+    young_ns: i64,
     folders: Mutex<HashMap<Box<str>, Arc<dyn Folder>>>,
 }
 
 impl<'g> Tree<'g> {
     /// A side, with every operation passing a gate.
     pub fn new(volume: Arc<dyn Volume>, gate: &'g dyn Gate, crew: Crew) -> Self {
-        Self { volume, gate, crew, folders: Mutex::default() }
+        Self { volume, gate, crew, young_ns: i64::MAX, folders: Mutex::default() }
+    }
+
+    /// The same, of this computer at this moment (nanoseconds since 1970): files that were changed
+    /// not long before it are made durable before they are read. What a program writes through a
+    /// mapping into a page that waits for the disk already gives the file no new time; once the page
+    /// is on the disk, the next write does.
+    #[must_use]
+    pub fn at_home(self, now_ns: i64) -> Self {
+        Self { young_ns: now_ns.saturating_sub(YOUNG_NS), ..self }
+    }
+
+    /// Whether a file of this time may still be written to without its time showing it.
+    pub fn is_young(&self, mtime_ns: i64) -> bool {
+        mtime_ns >= self.young_ns
     }
 
     /// How many hands work on it.
@@ -146,6 +163,17 @@ impl<'g> Tree<'g> {
             Ok(folder) => folder.look(name),
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether nothing stands under a path now. What lies beyond a link is not of this tree.
+    ///
+    /// # Errors
+    /// As `stat`: what cannot be seen is not gone.
+    pub fn is_gone(&self, path: &str) -> io::Result<bool> {
+        match self.look(path) {
+            Err(error) if is_out_of_reach(&error) => Ok(true),
+            other => other.map(|look| look.is_none()),
         }
     }
 
@@ -414,6 +442,12 @@ impl<'g> Tree<'g> {
         let (parent, name) = split(path);
         self.forget_folders();
         self.folder(parent)?.remove_folder(name)
+    }
+
+    /// Removes the folders above a path, as far as they are empty: in the recycle area each run on a
+    /// full disk would leave more.
+    pub fn clear_away(&self, path: &str) {
+        let _ = above(path).rev().try_for_each(|folder| self.remove_folder(folder));
     }
 
     /// Gives an entry another name, if nothing has it. A change of nothing but case, on a side that
