@@ -37,6 +37,7 @@ enum Fault {
     Clock,
     Cancel,
     OneWay,
+    Short,
 }
 
 const FAULTS: &[Fault] = &[
@@ -56,6 +57,7 @@ const FAULTS: &[Fault] = &[
     Fault::Clock,
     Fault::Cancel,
     Fault::OneWay,
+    Fault::Short,
 ];
 
 /// What came of a seed.
@@ -251,6 +253,10 @@ impl Play {
         if self.has(Fault::Unlistable) && self.chance.one_in(3) {
             let side = *self.chance.pick(&[Side::Local, Side::Share]);
             run.unlistable = Some((side, 1 + self.chance.below(6)));
+        }
+        if self.has(Fault::Short) && self.chance.one_in(3) {
+            let side = *self.chance.pick(&[Side::Local, Side::Share]);
+            run.short = Some((side, 1 + self.chance.below(6)));
         }
         if self.has(Fault::Cancel) && self.chance.one_in(3) {
             wish.cancel_after = Some(self.chance.below(8));

@@ -67,6 +67,8 @@ pub struct Run {
     pub offline: bool,
     /// Listings until one fails.
     pub unlistable: Option<(Side, u64)>,
+    /// Listings until one ends too soon, as if that were all.
+    pub short: Option<(Side, u64)>,
     pub meanwhile: Vec<(u64, Meanwhile)>,
     /// What the engine took away, and its size and time.
     pub gone: BTreeMap<Gone, (u64, i64)>,
@@ -223,6 +225,22 @@ impl Core {
         let late = mishap.late;
         self.tell(format_args!("{seat}: {side:?} {call} {name} FAILS late={late} {failure}"));
         if late { Ok(Pass::Go(Some(failure))) } else { Err(failure) }
+    }
+
+    /// Whether a listing is to end too soon.
+    pub fn cuts_short(&mut self, seat: usize, side: Side) -> bool {
+        let run = self.runs.get_mut(&seat).unwrap();
+        let Some((at, left)) = &mut run.short else { return false };
+        if *at != side {
+            return false;
+        }
+        *left = left.wrapping_sub(1);
+        let now = *left == 0;
+        run.faults += u64::from(now);
+        if now {
+            self.tell(format_args!("{seat}: {side:?} list ENDS TOO SOON"));
+        }
+        now
     }
 
     /// Where a folder lies below the root of a disk; `None` if it lies elsewhere.

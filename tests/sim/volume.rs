@@ -156,7 +156,12 @@ impl Folder for SimFolder {
                 return Err(error(ENOENT));
             }
             let names = disk.names[&self.node].iter();
-            Ok(names.map(|(name, node)| (name.into(), look_of(disk, *node))).collect())
+            let mut list: Vec<(OsString, Look)> =
+                names.map(|(name, node)| (name.into(), look_of(disk, *node))).collect();
+            if core.cuts_short(self.view.seat, self.view.side) {
+                list.truncate(list.len() / 2);
+            }
+            Ok(list)
         })
     }
 

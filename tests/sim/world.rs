@@ -234,8 +234,8 @@ struct Faults<'r>(&'r Run);
 
 impl std::fmt::Debug for Faults<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Run { cut, mishaps, offline, unlistable, meanwhile, .. } = self.0;
-        write!(f, "{cut:?} {mishaps:?} offline={offline} {unlistable:?} {meanwhile:?}")
+        let Run { cut, mishaps, offline, unlistable, short, meanwhile, .. } = self.0;
+        write!(f, "{cut:?} {mishaps:?} offline={offline} {unlistable:?} {short:?} {meanwhile:?}")
     }
 }
 
