@@ -34,7 +34,7 @@ pub struct Applier<'r, 'a, 'g> {
     pub resolve: Resolver,
     /// A person settles a conflict, and wants to know what becomes of it.
     pub settling: bool,
-    /// The new paths of versions that were kept beside another; a second run carries them over.
+    /// The new paths of versions that were kept beside another; a second pass carries them over.
     pub kept_both: Vec<String>,
     pub(crate) found: &'r Found,
     pub(crate) open_conflicts: HashSet<String>,
@@ -85,7 +85,8 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
     /// then files that come where folders were.
     ///
     /// # Errors
-    /// Only when the journal fails; the rest is in the report.
+    /// When the journal fails, or this computer's files cannot be made durable; the rest is in the
+    /// report.
     pub fn work(&mut self, deltas: &[Delta]) -> Result<(), SyncError> {
         self.run.control.planned.fetch_add(self.planned(deltas), Ordering::Relaxed);
         let hold = brake(deltas, self.found.known, self.run.options);

@@ -1,4 +1,9 @@
 //! One batch: staged together, made durable together, recorded together.
+//!
+//! ```text
+//! intents of folders ─► make folders ─► flush what is to be sent ─► stage files ─► flush ─► keep
+//!      ─► intents of files ─► put in place ─► flush ─► look ─► rows, and no intents any more
+//! ```
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! One run: open, prove, walk, follow renames, plan, apply, record.
+//! One run: open, prove, walk, follow renames, brake, apply, record.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,16 +10,17 @@ use crate::conflict::resolver;
 use crate::content::Control;
 use crate::crew::Crew;
 use crate::fs::{Gate, OLD_SUFFIX, Open, Tree, Volume};
+use crate::halt;
 use crate::journal::{Journal, JournalError, Record};
 use crate::open;
 use crate::path::{lies_at, lies_in};
 use crate::pins::{self, Pins};
-use crate::plan::{keep_needed_folders, restored, went_back};
+use crate::plan::keep_needed_folders;
 use crate::recycle::Shelf;
 use crate::report::{
-    Did, Fill, Flow, ItemResult, Options, Pair, Progress, Report, Resolve, RootWord, Tell, Verdict,
+    Did, Fill, Flow, ItemResult, Options, Pair, Progress, Report, Resolve, Tell, Verdict,
 };
-use crate::roots::{self, fresh_id, prove_both};
+use crate::roots::{fresh_id, prove_both};
 use crate::run::Run;
 use crate::scan::{Filter, MARKER, PatternError};
 use crate::walk::{Both, Delta, Found, Stop, Walk};
@@ -35,7 +36,7 @@ pub enum Side {
 
 impl Side {
     /// The word in the journal.
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Local => "local",
             Self::Remote => "remote",
@@ -52,7 +53,8 @@ impl std::fmt::Display for Side {
     }
 }
 
-/// A run could not take place. Nothing was done, unless the journal failed in its course.
+/// A run could not take place, or could not go on: then the journal failed, or what stands here could
+/// not be made durable. What was done until then stays done.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// A root could not be opened or listed.
@@ -239,6 +241,7 @@ impl World<'_> {
         Ok(ran.report)
     }
 
+    /// From the roots to the record, once.
     fn pass(
         &self,
         journal: &mut Journal,
@@ -265,11 +268,7 @@ impl World<'_> {
             self.start(&mut walk).map(|()| walk)
         };
         let mut walk = begin(journal)?;
-        let emptied = emptied(&walk.found, marks.marked(), journal)?;
-        if let Some(side) = emptied.filter(|_| options.root == RootWord::Doubt) {
-            return Err(roots::emptied(side));
-        }
-        let forget = marks.replaced || (options.root == RootWord::Merge && emptied.is_some());
+        let forget = halt::replaced_or_emptied(&walk.found, &marks, journal, options.root)?;
         let ids = (temp_id.as_str(), moment.chance.wrapping_add(number));
         marks.enrol(&sides, journal, options, ids, forget)?;
         let shelf = Shelf::new(now_ns, &fresh_id(ids.1, "shelf")[..8]);
@@ -356,58 +355,7 @@ impl<'a, 'g> Run<'a, 'g> {
         }
         Ok((found, deltas))
     }
-
-    /// Whether a side went back to an earlier state as a whole, and a person wants both merged.
-    /// Without a word the run halts, and so does each after it, until no file is back any more: to
-    /// look at a part of the tree does not show what became of the rest.
-    fn is_restored(&mut self, deltas: &mut Vec<Delta>) -> Result<bool, SyncError> {
-        let known = self.journal.meta(RESTORED)?;
-        let whole = self.options.only.is_empty();
-        for side in [Side::Local, Side::Remote] {
-            let is_known = known.as_deref() == Some(side.word());
-            let back = restored(deltas, side == Side::Local, is_known);
-            if back.is_none() && (whole || !is_known) {
-                continue;
-            }
-            match self.options.root {
-                RootWord::Merge if whole => return Ok(true),
-                RootWord::Believe if whole => continue,
-                _ => {}
-            }
-            self.journal.set_meta(RESTORED, side.word())?;
-            let detail = match back {
-                Some(count) => format!("{count} files in it went back to earlier versions"),
-                None => "files in it went back to earlier versions".to_owned(),
-            };
-            let detail = format!("{detail}, as if it had been restored from a backup");
-            return Err(SyncError::RootChanged { side, detail });
-        }
-        if whole && known.is_some() {
-            self.journal.set_meta(RESTORED, "")?;
-        }
-        if !whole {
-            self.leave_what_went_back(deltas);
-        }
-        Ok(false)
-    }
-
-    /// In a part of the tree a few files that went back cannot be told from the restored whole: they
-    /// wait for the run that looks at everything.
-    fn leave_what_went_back(&mut self, deltas: &mut Vec<Delta>) {
-        let (back, rest) = std::mem::take(deltas).into_iter().partition(went_back);
-        *deltas = rest;
-        let back: Vec<Delta> = back;
-        for delta in back {
-            let reason = "it went back to an earlier time; the next exchange of the whole folder \
-                          looks whether all of it did";
-            let result = Verdict::Skipped { reason: reason.to_owned() };
-            self.note(&delta.path, Did::Scan, result);
-        }
-    }
 }
-
-/// Where the journal keeps which side was found restored.
-const RESTORED: &str = "restored";
 
 impl Applier<'_, '_, '_> {
     /// Removes unfinished files. What was being exchanged may be somebody's version: it is
@@ -455,25 +403,6 @@ pub(crate) fn temp_id(journal: &Journal, chance: u64) -> Result<String, JournalE
     let id = fresh_id(chance, "temp")[..8].to_owned();
     journal.set_meta("temp-id", &id)?;
     Ok(id)
-}
-
-/// Which root shows nothing of what the journal knows, while the other does. A mark does not excuse
-/// it, for `rm -rf *` spares names that begin with a dot; but below a mark the last single item may
-/// go: people do delete their last file.
-fn emptied(
-    found: &Found,
-    marked: [bool; 2],
-    journal: &Journal,
-) -> Result<Option<Side>, JournalError> {
-    let is_emptied = |side: usize| -> Result<bool, JournalError> {
-        Ok(found.emptied[side] && journal.has_more_than(usize::from(marked[side]))?)
-    };
-    Ok(match (is_emptied(0)?, is_emptied(1)?) {
-        (true, false) => Some(Side::Local),
-        (false, true) => Some(Side::Remote),
-        // Where both are empty there is nothing left to delete.
-        _ => None,
-    })
 }
 
 /// Settles one open conflict.

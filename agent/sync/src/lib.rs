@@ -1,7 +1,7 @@
 //! The two-way sync engine: keeps a tree on this computer and a tree on a share in step.
 //!
 //! ```text
-//! open ─► prove ─► walk both sides and the journal ─► follow renames ─► plan ─► batches ─► journal
+//! open ─► prove ─► walk both sides and the journal ─► follow renames ─► brake ─► batches ─► record
 //!                        └ look, reconcile                                └ stage, commit, delete
 //! ```
 //! Three-way throughout: what both sides last agreed on (the journal) tells an edit from a delete.
@@ -36,6 +36,7 @@ mod plan;
 mod stage;
 mod commit;
 mod run;
+mod halt;
 pub mod shortcut;
 pub mod pins;
 mod conflict;

@@ -32,7 +32,8 @@ pub struct Options {
     pub screens: Vec<String>,
     /// A run that would delete more items on one side deletes none.
     pub max_deletes: u64,
-    /// A run that would delete a larger share of a known tree on one side deletes none.
+    /// A run that would delete, or replace, a larger share of a known tree on one side does neither;
+    /// for replacing, from a thousand files on.
     pub max_delete_percent: u8,
     /// A person lets through once what the brake holds: mass deletes and mass changes. A root that
     /// is not what it was needs another word.

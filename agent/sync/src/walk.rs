@@ -68,7 +68,7 @@ pub struct Task {
 /// What a walk found.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// What is to be done, in the order of paths once the walk is over.
+    /// What is to be done, in no order.
     pub deltas: Vec<Delta>,
     /// Paths about which nothing may be concluded, with everything below them.
     pub unknown: Vec<String>,
