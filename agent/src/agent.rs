@@ -25,6 +25,7 @@ use crate::load::Loaded;
 use crate::network;
 use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, Occasion, Plan, Step, UserPaths, What};
+use crate::report::caches;
 use crate::report::metrics::Metrics;
 use crate::report::status::{
     CacheStatus, DirectoryStatus, PolicyStatus, Status, UserStatus, among, decision_lines,
@@ -32,7 +33,8 @@ use crate::report::status::{
 };
 use crate::settings::Settings;
 use crate::state::{StateDir, StateError, UserState, Users};
-use crate::wish::Wish;
+use crate::undone;
+use crate::wish::{Wish, network_path};
 use crate::worker::{Begin, Inspected};
 
 /// A turn could not be finished.
@@ -89,16 +91,22 @@ impl Agent {
         program: PathBuf,
     ) -> Result<Self, StateError> {
         let state = StateDir::open(&settings.state_dir)?;
-        let users = state.users()?;
+        let mut users = state.users()?;
         let seed = state.seed(crate::clock::draw)?;
         let status = crate::state::read(&state.path().join(crate::state::STATUS));
         // A status of another version is only an old report; it is written anew.
         let mut status: Status = status.ok().flatten().unwrap_or_default();
+        // Names that somebody only asked about were kept once; nobody is called so.
+        let is_nobody = |name: &str| !identity::has_home(&settings, name);
+        let before = status.users.len() + users.users.len();
+        status.users.retain(|name, _| !(users.knows_nothing_of(name) && is_nobody(name)));
+        users.users.retain(|name, user| !(*user == UserState::default() && is_nobody(name)));
+        let has_dropped = status.users.len() + users.users.len() < before;
         env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
         status.computer = identity::computer_name(&settings);
         let probes = Vec::new();
         let seen = Seen::new(&settings, &clock, seed);
-        Ok(Self {
+        let mut agent = Self {
             settings,
             state,
             clock,
@@ -111,13 +119,24 @@ impl Agent {
             directory_is_back: false,
             probes,
             follower: Follower::none(),
-        })
+        };
+        if has_dropped {
+            agent.publish(); // commands read the status by themselves
+        }
+        Ok(agent)
     }
 
-    /// The account's own spelling of a name: `ALICE` and `CORP\\alice` are `alice`.
-    pub async fn account_name(&mut self, name: &str) -> String {
-        let known = self.seen.account_name(&self.settings, name).await;
-        known.unwrap_or_else(|| name.to_owned())
+    /// The account's own spelling of a name (`ALICE` and `CORP\\alice` are `alice`), if there is such
+    /// a user: the directory knows it, it is signed in, or it has a home here. Whoever signs in while
+    /// the directory cannot say is believed.
+    pub async fn account_name(&mut self, name: &str, signs_in: bool) -> Option<String> {
+        if let Some(known) = self.seen.account_name(&self.settings, name).await {
+            return Some(known);
+        }
+        let is_signed_in = self.users.users.get(name).is_some_and(|user| user.signed_in);
+        let is_away = || self.seen.standing(&self.settings).error.is_some();
+        let is_there = is_signed_in || identity::has_home(&self.settings, name);
+        (is_there || (signs_in && is_away())).then(|| name.to_owned())
     }
 
     /// Notes what became of the policy and gives the set in force.
@@ -284,7 +303,7 @@ impl Agent {
                 _ if self.follower.is_cancelled() => {
                     Outcome::refused("not tried, because the run was cancelled", "run it again")
                 }
-                (Some(why), _) => Outcome::Failed { why: why.clone(), unreachable: false },
+                (Some(why), _) => Outcome::not_done(why.clone()),
                 (None, Some((earlier, outcome))) => outcome.passed_on(&earlier.what.to_string()),
                 (None, None) => match worker.execute(&step.what, left, &mut self.follower).await {
                     Ok((outcome, latency)) => {
@@ -304,17 +323,31 @@ impl Agent {
         outcomes
     }
 
-    fn log_step(&self, turn: &Turn, step: &Step, outcome: &Outcome) {
-        let (user, step, result) = (&turn.user, step.what.to_string(), outcome.name());
+    fn log_step(&self, turn: &Turn, turn_step: &Step, outcome: &Outcome) {
+        let (user, step, result) = (&turn.user, turn_step.what.to_string(), outcome.name());
         match outcome {
             Outcome::Done { detail, .. } => {
                 tracing::info!(user, step, result, detail, "Step carried out.");
+                self.log_undone(turn, &turn_step.what, outcome);
             }
             Outcome::Unchanged => tracing::debug!(user, step, result, "Step carried out."),
-            Outcome::Refused { why, hint } => {
+            Outcome::Refused { why, hint, .. } => {
                 tracing::warn!(user, step, result, why, hint, "Step refused.");
             }
             Outcome::Failed { why, .. } => tracing::warn!(user, step, result, why, "Step failed."),
+        }
+    }
+
+    /// Each item that an exchange left undone, once: the next exchange mostly finds the same.
+    fn log_undone(&self, turn: &Turn, what: &What, outcome: &Outcome) {
+        let (What::Sync(exchange), Some(report)) = (what, outcome.report()) else { return };
+        let (user, root) = (&turn.user, &exchange.remote.unc);
+        let known = self.status.cache(user, root.as_str());
+        for left in undone::left(report) {
+            if !known.is_some_and(|known| known.undone.contains(&left)) {
+                let (path, why) = (network_path(root, &left.path), &left.why);
+                tracing::warn!(user, path, why, "Item left undone.");
+            }
         }
     }
 
@@ -446,10 +479,12 @@ impl Agent {
         let known = self.known(&turn.user);
         let each = exchanges.iter().enumerate().map(|(index, exchange)| {
             let inspected = inspected.get(index).cloned().unwrap_or_default();
-            let held = held(done, &exchange.remote.unc);
             let state = known.connections.get(&exchange.remote.unc);
-            let mut cache = cache_status(exchange, state, inspected, held);
+            let mut cache = cache_status(exchange, state, inspected);
             cache.error = cache.error.or_else(|| error.clone());
+            let known = self.status.cache(&turn.user, &cache.path);
+            let exchanged = caches::exchanged(&done.plan, &done.outcomes, exchange);
+            caches::note(&mut cache, known, exchanged);
             cache
         });
         let fresh = each.collect();
@@ -524,28 +559,10 @@ impl Agent {
     }
 }
 
-/// How many deletes, and how many changes, the brake holds.
-fn held(done: &Done, unc: &Unc) -> (u64, u64) {
-    let steps = done.plan.steps.iter().zip(&done.outcomes);
-    let held = steps.filter_map(|(step, outcome)| match (&step.what, outcome) {
-        (What::Sync(exchange), Outcome::Done { report: Some(report), .. })
-            if exchange.remote.unc == *unc =>
-        {
-            report.held.as_ref().map(|held| {
-                let deletes = held.deletes_local + held.deletes_remote;
-                (deletes, held.changes_local + held.changes_remote)
-            })
-        }
-        _ => None,
-    });
-    held.fold((0, 0), |(deletes, changes), held| (deletes + held.0, changes + held.1))
-}
-
 fn cache_status(
     exchange: &Exchange,
     state: Option<&Connection>,
     inspected: Inspected,
-    (held_deletes, held_changes): (u64, u64),
 ) -> CacheStatus {
     let pending = inspected.pending.as_ref();
     CacheStatus {
@@ -559,8 +576,8 @@ fn cache_status(
         pending_items: pending.map_or(0, |pending| pending.total_items),
         pending_bytes: pending.map_or(0, |pending| pending.total_bytes),
         conflicts: inspected.conflicts,
-        held_deletes,
-        held_changes,
+        recycle: exchange.journal.with_file_name("recycle").display().to_string(),
         error: inspected.error,
+        ..CacheStatus::default()
     }
 }

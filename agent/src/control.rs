@@ -89,6 +89,26 @@ pub struct Answer {
     pub bytes: u64,
     /// The command could not be carried out at all.
     pub error: Option<String>,
+    /// What helps against that.
+    #[serde(default)]
+    pub hint: Option<String>,
+    /// The command makes no sense.
+    #[serde(default)]
+    pub usage: bool,
+}
+
+impl Answer {
+    /// There is no such user, so nothing was done and nothing is kept.
+    pub fn no_user(name: &str) -> Self {
+        let hint = "a user's name, or a path: one that is relative begins with ./";
+        Self {
+            error: Some(format!("there is no user {name:?}")),
+            hint: Some(hint.to_owned()),
+            usage: true,
+            code: Some(ResultCode::InvalidParameter),
+            ..Self::default()
+        }
+    }
 }
 
 /// The line that asks.

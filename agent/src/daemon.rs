@@ -343,15 +343,16 @@ fn watch_caches(agent: &Agent, to: mpsc::Sender<Event>) -> Watching {
     Watching::new(agent.clock.clone(), Arc::new(wake))
 }
 
-/// The caches that are looked at as soon as they change, and where they lie. Those whose brake holds
-/// something wait for a person, and nothing goes past it in small parts meanwhile.
+/// The caches that are looked at as soon as they change, and where they lie. Those that are
+/// halted or whose brake holds something wait for a person, and nothing goes past it in small parts
+/// meanwhile.
 fn caches_to_watch(agent: &Agent) -> BTreeMap<Key, PathBuf> {
     let mut caches = BTreeMap::new();
     for user in agent.signed_in() {
         let told = agent.status.users.get(&user).map(|told| &told.caches);
         for cache in told.into_iter().flatten() {
             let held = cache.held_deletes + cache.held_changes > 0;
-            if held || cache.mode != Mode::Online.code() {
+            if held || cache.halted.is_some() || cache.mode != Mode::Online.code() {
                 continue;
             }
             if let Ok(unc) = Unc::parse(&cache.path) {

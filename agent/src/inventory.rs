@@ -3,17 +3,19 @@
 use homeport_policy::unc::Unc;
 use homeport_sync::codes::ResultCode;
 use homeport_sync::state::SyncState;
-use homeport_sync::{Item, Kind, pins};
+use homeport_sync::{Item, Kind, Pending, PendingChange, PendingItem, pins};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::control::Answer;
 use crate::cycle::{Turn, cycle};
 use crate::execute::Worker;
-use crate::items::{Ask, Found};
+use crate::items::{Ask, Found, Kept};
 use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, Occasion, part};
+use crate::report::status::moment;
 use crate::wish::{Place, Wish, network_path};
+use crate::words::count;
 use crate::worker::Inspected;
 
 /// The caches that something was asked about, and who can look into them.
@@ -25,11 +27,17 @@ pub struct Caches {
     pub caches: Vec<(Exchange, String)>,
 }
 
-/// Finds the cache that a place lies in; without a place, every cache of the user.
+/// Finds the cache that a place lies in, and with `below` those that lie below it; without a place,
+/// every cache of the user.
 ///
 /// # Errors
 /// The [`Answer`] that says why there is none.
-pub async fn find(agent: &mut Agent, user: &str, place: Option<&Place>) -> Result<Caches, Answer> {
+pub async fn find(
+    agent: &mut Agent,
+    user: &str,
+    place: Option<&Place>,
+    below: bool,
+) -> Result<Caches, Answer> {
     let failed = |error: String| Answer { error: Some(error), ..Answer::default() };
     let wish = Wish { only: place.cloned(), ..Wish::default() };
     let (occasion, cause, user) = (Occasion::Manual, "a question".to_owned(), user.to_owned());
@@ -39,6 +47,7 @@ pub async fn find(agent: &mut Agent, user: &str, place: Option<&Place>) -> Resul
     let mut worker = agent.worker(user).await.map_err(|error| failed(chain(&error)))?;
     let caches = agent.exchanges(user, &done, &turn.wish, &mut worker).await;
     let mut caches = caches.map_err(|error| failed(chain(&error)))?;
+    caches.retain(|exchange| below || place.is_none_or(|place| !is_above(place, exchange)));
     if let Some(place) = place
         && caches.is_empty()
     {
@@ -56,12 +65,21 @@ pub async fn find(agent: &mut Agent, user: &str, place: Option<&Place>) -> Resul
     Ok(Caches { worker, caches: caches.drain(..).map(with_path).collect() })
 }
 
+/// Whether a place is not the cache nor in it, but a folder above it.
+fn is_above(place: &Place, exchange: &Exchange) -> bool {
+    let Exchange { remote, local, .. } = exchange;
+    match place {
+        Place::Network(unc) => remote.unc.is_within(unc) && remote.unc != *unc,
+        Place::Local(path) => local.starts_with(path) && local != path,
+    }
+}
+
 fn refused(about: &str, why: &str, hint: &str) -> Answer {
     Answer {
         text: format!("{about}: refused: {why}\n  help: {hint}\n"),
         json: json!({ "path": about, "refused": why, "hint": hint }),
         refused: 1,
-        code: Some(ResultCode::ShareOffline),
+        code: Some(ResultCode::NotCached),
         ..Answer::default()
     }
 }
@@ -73,21 +91,33 @@ pub async fn ask(
     place: Option<Place>,
     ask: Ask,
 ) -> Answer {
+    let is_named = user.is_some();
     let users = match user {
-        Some(user) => vec![agent.account_name(&user).await],
+        Some(name) => match agent.account_name(&name, false).await {
+            Some(user) => vec![user],
+            None => return Answer::no_user(&name),
+        },
         None => agent.status.users.keys().cloned().collect(),
     };
+    let is_list = matches!(ask, Ask::List(_) | Ask::Dirty | Ask::Recycled);
     let mut answer = Answer { json: Value::Array(Vec::new()), ..Answer::default() };
     for user in users {
-        let mut found = match find(agent, &user, place.as_ref()).await {
+        let mut found = match find(agent, &user, place.as_ref(), is_list).await {
             Ok(found) => found,
+            // What cannot be told of one must not hide the others.
+            Err(Answer { error: Some(why), .. }) if !is_named => {
+                let (text, json) =
+                    (format!("{user}: failed: {why}\n"), json!({ "user": user, "error": why }));
+                add(&mut answer, Answer { text, json, failed: 1, ..Answer::default() });
+                continue;
+            }
             Err(refused) => {
                 add(&mut answer, refused);
                 continue;
             }
         };
         match ask {
-            Ask::Dirty => add(&mut answer, dirty(&user, &mut found).await),
+            Ask::Dirty => add(&mut answer, dirty(agent, &user, &mut found).await),
             ask => {
                 for (exchange, below) in found.caches {
                     let keeps_off = match ask {
@@ -111,6 +141,7 @@ fn finish(ask: Ask, mut answer: Answer) -> Answer {
     if answer.text.is_empty() && answer.error.is_none() {
         answer.text = match ask {
             Ask::Dirty => "nothing\n",
+            Ask::Recycled => "no old versions\n",
             _ => "no items\n",
         }
         .to_owned();
@@ -156,11 +187,8 @@ async fn one(
     };
     let (text, json) = match found {
         Found::Listed { rows, more } => listed(user, &root, &rows, more),
-        Found::Pinned(who) => {
-            let text = match who {
-                0 => "not pinned".to_owned(),
-                who => format!("pinned for {}", pinned_for(who).join(", ")),
-            };
+        Found::Pinned { now: who, was } => {
+            let text = pin_words(ask, who, was);
             let json = json!({ "user": user, "path": path, "pinned": pinned_for(who) });
             (format!("{path}: {text}\n"), json)
         }
@@ -172,6 +200,7 @@ async fn one(
             let json = json!({ "user": user, "path": path, "suspended": suspended });
             (format!("{path}: {text}\n"), json)
         }
+        Found::Recycled { rows, more } => recycled(user, &root, &rows, more),
         Found::Not(outcome) => return not(&path, &outcome),
     };
     Answer { text, json, ..Answer::default() }
@@ -179,12 +208,12 @@ async fn one(
 
 fn not(path: &str, outcome: &Outcome) -> Answer {
     match outcome {
-        Outcome::Refused { why, hint } => {
-            Answer { code: Some(ResultCode::FileNotFound), ..refused(path, why, hint) }
+        Outcome::Refused { why, hint, code } => {
+            let code = code.or(Some(ResultCode::FileNotFound));
+            Answer { code, ..refused(path, why, hint) }
         }
-        Outcome::Failed { why, unreachable } => {
-            let code =
-                if *unreachable { ResultCode::ShareOffline } else { ResultCode::InternalError };
+        Outcome::Failed { why, .. } => {
+            let code = outcome.code().unwrap_or(ResultCode::InternalError);
             Answer {
                 text: format!("{path}: failed: {why}\n  {code}\n"),
                 json: json!({ "path": path, "failed": why }),
@@ -206,6 +235,27 @@ fn pinned_for(who: u32) -> Vec<&'static str> {
         (pins::REDIRECTED, "a redirected folder"),
     ];
     all.iter().filter(|(bit, _)| who & bit != 0).map(|(_, word)| *word).collect()
+}
+
+/// For whom an item is pinned now, and what a person's word changed about that.
+fn pin_words(ask: Ask, now: u32, was: u32) -> String {
+    let words = |who| pinned_for(who).join(", ");
+    match (ask, now) {
+        (Ask::Unpin(who), now) if was & who == 0 => match now {
+            0 => "it was not pinned".to_owned(),
+            now => format!("it was not pinned for {}; pinned for {}", words(who), words(now)),
+        },
+        (Ask::Unpin(who), 0) => format!("no longer pinned for {}", words(who)),
+        (Ask::Unpin(who), now) if now & who != 0 => {
+            let above = "by a folder above it, which is not unpinned";
+            format!("still pinned for {} {above}; pinned for {}", words(who), words(now))
+        }
+        (Ask::Unpin(who), now) => {
+            format!("no longer pinned for {}, but still for {}", words(who), words(now))
+        }
+        (_, 0) => "not pinned".to_owned(),
+        (_, now) => format!("pinned for {}", words(now)),
+    }
 }
 
 fn listed(user: &str, root: &Unc, rows: &[Item], more: u64) -> (String, Value) {
@@ -237,15 +287,22 @@ fn row_words(row: &Item) -> String {
     if row.pinned != 0 {
         words.push(format!("pinned for {}", pinned_for(row.pinned).join(", ")));
     }
+    // What is new here says all there is to say; of what changed the state tells on which side.
+    let is_new = matches!(
+        row.state,
+        SyncState::FileCreatedOnClient_NoServerCopy | SyncState::DirCreatedOnClient_NoServerCopy
+    );
+    let is_sparse =
+        matches!(row.state, SyncState::FileSparseOnClient | SyncState::DirSparseOnClient);
     let marks = [
         (row.sparse, "not stored here"),
         (row.suspended, "suspended"),
-        (row.dirty, "not on the share yet"),
+        (is_new, "not on the share yet"),
         (row.conflict, "conflict"),
     ];
     words.extend(marks.iter().filter(|(is, _)| *is).map(|(_, word)| (*word).to_owned()));
-    if row.state != SyncState::Stable {
-        words.push(row.state.text().trim_end_matches('.').to_owned());
+    if row.state != SyncState::Stable && !is_new && !is_sparse {
+        words.push(inside_a_sentence(row.state.text()));
     }
     let slash = if row.kind == Kind::Dir { "/" } else { "" };
     match words.is_empty() {
@@ -254,21 +311,56 @@ fn row_words(row: &Item) -> String {
     }
 }
 
-/// What would be lost if this disk died now.
-async fn dirty(user: &str, found: &mut Caches) -> Answer {
-    let exchanges: Vec<Exchange> = found.caches.drain(..).map(|(exchange, _)| exchange).collect();
+fn recycled(user: &str, root: &Unc, rows: &[Kept], more: u64) -> (String, Value) {
+    let mut text = String::new();
+    for row in rows {
+        let side = if row.here { "the one here" } else { "the one on the share" };
+        let (when, bytes) = (moment(row.since_unix.saturating_mul(1000)), count(row.bytes, "byte"));
+        text.push_str(&format!(
+            "{}\n    {side}, {bytes}, kept since {when}\n",
+            network_path(root, &row.path)
+        ));
+        text.push_str(&format!("    {}\n", row.place.display()));
+    }
+    if more > 0 {
+        text.push_str(&format!("{root}: {more} more are not listed; name a folder\n"));
+    }
+    let json = json!({ "user": user, "path": root.as_str(), "versions": rows, "more": more });
+    (text, json)
+}
+
+/// A sentence as a part of another one.
+fn inside_a_sentence(text: &str) -> String {
+    let text = text.trim_end_matches('.');
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_lowercase().to_string()).unwrap_or_default();
+    format!("{first}{}", letters.as_str())
+}
+
+/// What would be lost if this disk died now, and apart from it what is still to be deleted.
+async fn dirty(agent: &Agent, user: &str, found: &mut Caches) -> Answer {
+    let (exchanges, below): (Vec<Exchange>, Vec<String>) = found.caches.drain(..).unzip();
     let inspected = match found.worker.inspect(exchanges.clone()).await {
         Ok(inspected) => inspected,
         Err(error) => return Answer { error: Some(chain(&error)), ..Answer::default() },
     };
     let mut answer = Answer::default();
-    let (mut items, mut bytes, mut caches) = (0, 0, Vec::new());
-    for (exchange, Inspected { pending, error, .. }) in exchanges.iter().zip(inspected) {
+    let (mut items, mut bytes, mut deletes, mut caches) = (0, 0, 0, Vec::new());
+    for ((exchange, below), inspected) in exchanges.iter().zip(below).zip(inspected) {
+        let Inspected { pending, error, .. } = inspected;
         let root = &exchange.remote.unc;
-        let pending = pending.unwrap_or_default();
-        items += pending.total_items;
+        let pending = only_below(pending.unwrap_or_default(), &below);
+        let known = agent.status.cache(user, root.as_str());
+        if let Some(why) = known.and_then(|known| known.halted.as_ref()) {
+            let alone = "the share is not proved; everything here may be the only copy";
+            answer.text.push_str(&format!("{root}: {alone}: {why}\n"));
+        }
+        let is_delete = |item: &&PendingItem| item.change == PendingChange::Removed;
+        let (removed, rest): (Vec<_>, Vec<_>) = pending.items.iter().partition(is_delete);
+        deletes += removed.len() as u64;
+        items += pending.total_items - removed.len() as u64;
         bytes += pending.total_bytes;
-        for item in &pending.items {
+        for item in rest.into_iter().chain(removed) {
             let (path, change) = (network_path(root, &item.path), item.change);
             let change = format!("{change:?}").to_lowercase();
             answer.text.push_str(&format!("{path} ({change}, {} bytes)\n", item.bytes));
@@ -284,9 +376,34 @@ async fn dirty(user: &str, found: &mut Caches) -> Answer {
         caches.push(json!({ "path": root.as_str(), "pending": pending, "error": error }));
     }
     if items > 0 {
-        let total = format!("{items} items with {bytes} bytes are only on this computer");
+        let (bytes, are) = (count(bytes, "byte"), if items == 1 { "is" } else { "are" });
+        let total = format!("{} with {bytes} {are} only on this computer", count(items, "item"));
         answer.text.push_str(&format!("{user}: {total}\n"));
     }
-    let json = json!({ "user": user, "items": items, "bytes": bytes, "caches": caches });
+    if deletes > 0 {
+        let total = format!(
+            "{} not on the share yet; nothing of it would be lost",
+            count(deletes, "delete")
+        );
+        answer.text.push_str(&format!("{user}: {total}\n"));
+    }
+    let json = json!({
+        "user": user, "items": items, "bytes": bytes, "deletes": deletes, "caches": caches,
+    });
     Answer { json, ..answer }
+}
+
+/// What of it lies at a path or below it. Of a part, only what is listed can be counted.
+fn only_below(mut pending: Pending, below: &str) -> Pending {
+    if below.is_empty() {
+        return pending;
+    }
+    let lies_in = |item: &PendingItem| {
+        let rest = item.path.strip_prefix(below);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    pending.items.retain(lies_in);
+    pending.total_bytes = pending.items.iter().map(|item| item.bytes).sum();
+    pending.total_items = pending.items.len() as u64;
+    pending
 }

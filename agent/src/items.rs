@@ -1,6 +1,7 @@
 //! Items of a cache: lists them, pins and suspends them, and keeps the cache within its limits.
 #![expect(clippy::disallowed_methods, reason = "edge: looks whether an item is here")]
 
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use homeport_sync::{Evicted, Item, Kind, Limits, SyncError, pins};
@@ -8,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::jobs::{self, away, failed, open};
 use crate::keeping::DiskLimits;
-use crate::limits::LIST_MAX;
+use crate::limits::{LIST_MAX, RECYCLED_LIST_MAX};
 use crate::outcome::{Outcome, chain};
 use crate::plan::Exchange;
+use crate::wish::relative;
 
 /// What is asked about items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,8 @@ pub enum Ask {
     Suspend(bool),
     /// What is only on this computer.
     Dirty,
+    /// Old versions in the recycle area.
+    Recycled,
 }
 
 /// Which items are listed: those with any of these.
@@ -51,24 +55,62 @@ pub enum Found {
         /// Not listed.
         more: u64,
     },
-    /// For whom it is pinned now, by everybody together.
-    Pinned(u32),
+    /// For whom it is pinned, by everybody together.
+    Pinned {
+        /// Now.
+        now: u32,
+        /// Before.
+        was: u32,
+    },
     /// Whether it is suspended now.
     Suspended(bool),
+    /// Old versions in the recycle area, the latest first, and how many more there are.
+    Recycled {
+        /// Each version.
+        rows: Vec<Kept>,
+        /// Not listed.
+        more: u64,
+    },
     /// It could not be done.
     Not(Outcome),
+}
+
+/// An old version in the recycle area.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Kept {
+    /// The path below the root that it had, with `/`.
+    pub path: String,
+    /// Where it is kept on this computer.
+    pub place: PathBuf,
+    /// When an exchange took it away, in seconds since 1970.
+    pub since_unix: i64,
+    /// It was the version here; otherwise the one on the share.
+    pub here: bool,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// Does what is asked about an item of a cache, and what is below it.
 pub fn ask(job: &Exchange, below: &str, ask: Ask, host: &str) -> Found {
     let answer = match ask {
-        Ask::List(choice) => list(job, below, choice, host),
+        Ask::List(choice) if below.is_empty() => list(job, below, choice, host),
+        Ask::List(choice) => {
+            exists(job, below, host, false).and_then(|()| list(job, below, choice, host))
+        }
         Ask::Pin(who) => exists(job, below, host, false).and_then(|()| pin(job, below, who)),
         Ask::Unpin(who) => unpin(job, below, who),
         Ask::Suspend(true) => {
             exists(job, below, host, true).and_then(|()| suspend(job, below, true))
         }
-        Ask::Suspend(false) => suspend(job, below, false),
+        Ask::Suspend(false) => {
+            // A folder that is gone may be suspended still.
+            let known = is_suspended(job, below);
+            let there =
+                known.and_then(|is| if is { Ok(()) } else { exists(job, below, host, true) });
+            there.and_then(|()| suspend(job, below, false))
+        }
+        Ask::Recycled => recycled(job, below),
         Ask::Dirty => Err(Outcome::refused("another question tells that", "homeport dirty")),
     };
     answer.unwrap_or_else(Found::Not)
@@ -117,25 +159,87 @@ fn exists(job: &Exchange, below: &str, host: &str, as_folder: bool) -> Result<()
 
 fn pin(job: &Exchange, below: &str, who: u32) -> Result<Found, Outcome> {
     let (_, mut journal) = open(job)?;
+    let was = pinned(job, &journal, below)?;
     journal.pin(below, who).map_err(|error| Outcome::failed(&error))?;
-    pinned(job, &journal, below)
+    Ok(Found::Pinned { now: pinned(job, &journal, below)?, was })
 }
 
 fn unpin(job: &Exchange, below: &str, who: u32) -> Result<Found, Outcome> {
     let (_, mut journal) = open(job)?;
+    let was = pinned(job, &journal, below)?;
     journal.unpin(below, who).map_err(|error| Outcome::failed(&error))?;
-    pinned(job, &journal, below)
+    Ok(Found::Pinned { now: pinned(job, &journal, below)?, was })
 }
 
-fn pinned(job: &Exchange, journal: &homeport_sync::Journal, below: &str) -> Result<Found, Outcome> {
+fn pinned(job: &Exchange, journal: &homeport_sync::Journal, below: &str) -> Result<u32, Outcome> {
     let list = journal.pins().map_err(|error| Outcome::failed(&error))?;
-    Ok(Found::Pinned(pins::Pins::new(list, job.how.pinned).who(below)))
+    Ok(pins::Pins::new(list, job.how.pinned).who(below))
+}
+
+fn is_suspended(job: &Exchange, below: &str) -> Result<bool, Outcome> {
+    let (_, journal) = open(job)?;
+    let list = journal.suspended().map_err(|error| Outcome::failed(&error))?;
+    Ok(list.iter().any(|folder| folder == below))
 }
 
 fn suspend(job: &Exchange, below: &str, suspended: bool) -> Result<Found, Outcome> {
     let (_, mut journal) = open(job)?;
     journal.suspend(below, suspended).map_err(|error| Outcome::failed(&error))?;
     Ok(Found::Suspended(suspended))
+}
+
+/// Lists the recycle area: each run that keeps versions has a folder in it for each side, called
+/// after the second, with the old paths below.
+fn recycled(job: &Exchange, below: &str) -> Result<Found, Outcome> {
+    let area = job.journal.with_file_name("recycle");
+    let mut rows = Vec::new();
+    let runs = match std::fs::read_dir(&area) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Found::Recycled { rows, more: 0 });
+        }
+        runs => runs.map_err(|error| Outcome::failed(&error))?,
+    };
+    for run in runs {
+        let run = run.map_err(|error| Outcome::failed(&error))?;
+        let name = run.file_name().to_string_lossy().into_owned();
+        let since = name.split('-').next().and_then(|since| since.parse().ok());
+        let Some(since_unix) = since else { continue };
+        let kept = |path: String, place: PathBuf, bytes| {
+            let here = name.ends_with("-here");
+            Kept { path, place, since_unix, here, bytes }
+        };
+        versions(&run.path(), below, &mut |path, place, bytes| rows.push(kept(path, place, bytes)))
+            .map_err(|error| Outcome::failed(&error))?;
+    }
+    rows.sort_by(|a, b| b.since_unix.cmp(&a.since_unix).then_with(|| a.path.cmp(&b.path)));
+    let more = rows.len().saturating_sub(RECYCLED_LIST_MAX) as u64;
+    rows.truncate(RECYCLED_LIST_MAX);
+    Ok(Found::Recycled { rows, more })
+}
+
+/// Every file at a path below a folder, or below that path. Links are listed, never followed.
+fn versions(
+    root: &Path,
+    below: &str,
+    found: &mut dyn FnMut(String, PathBuf, u64),
+) -> std::io::Result<()> {
+    let mut waiting = vec![root.join(below)];
+    while let Some(place) = waiting.pop() {
+        let meta = match std::fs::symlink_metadata(&place) {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => continue,
+            Err(error) => return Err(error),
+        };
+        if meta.is_dir() {
+            for entry in std::fs::read_dir(&place)? {
+                waiting.push(entry?.path());
+            }
+        } else if let Some(path) = place.strip_prefix(root).ok().and_then(relative) {
+            found(path, place, meta.len());
+        }
+    }
+    Ok(())
 }
 
 /// Keeps a cache within its limits after an exchange; gives what there is to tell, if anything.

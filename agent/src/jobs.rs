@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use homeport_policy::connection::most_specific;
 use homeport_policy::folder::Folder;
+use homeport_sync::codes::ResultCode;
 use homeport_sync::flags::{Flags, KeepRule, bits};
 use homeport_sync::lines::Event;
 use homeport_sync::{
     Conflict, ConflictKind, Counts, Fill, Flow, Held, ItemResult, Journal, JournalError, Options,
-    Pair, Pending, Report, Resolve, ResolveRule, RootWord, SyncError, Tell, Verdict,
+    Pair, Pending, Report, Resolve, ResolveRule, SyncError, Tell, Verdict,
 };
 
 use crate::durable::make_private_dir;
@@ -22,8 +23,10 @@ use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, ProfileExchange, Remote};
 use crate::redirect::forget_cache;
 use crate::share::reach::{ReachError, reach};
+use crate::undone::Undone;
 use crate::watch::Watch;
 use crate::wish::network_path;
+use crate::words::{counts_line, held_counts};
 
 /// What an exchange came to, and how quickly the share answered.
 pub type Exchanged = (Outcome, Option<Duration>);
@@ -31,9 +34,21 @@ pub type Exchanged = (Outcome, Option<Duration>);
 /// Exchanges one cache with its share.
 pub fn exchange(job: &Exchange, host: &str, now: SystemTime, watch: Watch<'_>) -> Exchanged {
     match run(job, host, now, watch) {
+        Ok((report, latency)) if is_about_nothing(job, &report) => {
+            let nothing = Outcome::refused("there is no such item", "see `homeport ls`");
+            (nothing.as_code(ResultCode::FileNotFound), Some(latency))
+        }
         Ok((report, latency)) => (told(report), Some(latency)),
         Err(outcome) => (outcome, None),
     }
+}
+
+/// Whether a person named something that is neither here nor on the share, and never was.
+fn is_about_nothing(job: &Exchange, report: &Report) -> bool {
+    let is_at = |root: &Path, below: &String| std::fs::symlink_metadata(root.join(below)).is_ok();
+    let stands = |below| is_at(&job.local, below) || is_at(&job.remote.path, below);
+    let only = &job.how.only;
+    job.how.named && report.items.is_empty() && !only.is_empty() && !only.iter().any(stands)
 }
 
 /// Looks whether the share of a cache answers, and how quickly.
@@ -53,6 +68,7 @@ fn run(
     let latency = probe(job)?;
     let (pair, mut journal) = open(job)?;
     let options = options(job, host);
+    let mut undone = Undone::default();
     let mut progress = |tell: Tell<'_>| {
         let full = |path: &str| network_path(&job.remote.unc, path);
         match tell {
@@ -60,6 +76,7 @@ fn run(
             Tell::Item(item) => {
                 let ItemResult { path, action, result } = item;
                 tracing::debug!(path, ?action, ?result, "item");
+                undone.note(item);
                 watch.item(Event::item_result(full(path), item, 0));
             }
         }
@@ -74,7 +91,7 @@ fn run(
         watch.control,
         &homeport_sync::fs::Open,
     );
-    let report = report.map_err(|error| failed(&error))?;
+    let report = undone.listed_in(report.map_err(|error| failed(&error))?);
     if let Err(error) = journal.recycle_sweep(now, RECYCLE_KEEP) {
         tracing::warn!(error = chain(&error), "Recycle area not swept.");
     }
@@ -101,7 +118,7 @@ fn is_known(job: &Exchange) -> bool {
 }
 
 pub(crate) fn away(error: &ReachError) -> Outcome {
-    Outcome::Failed { why: chain(error), unreachable: error.is_unreachable() }
+    Outcome::share(error, error.is_unreachable())
 }
 
 /// Opens a cache and its journal.
@@ -109,7 +126,7 @@ pub(crate) fn open(job: &Exchange) -> Result<(Pair, Journal), Outcome> {
     let parent = job.journal.parent().unwrap_or(Path::new("/"));
     make_private_dir(parent).map_err(|error| Outcome::failed(&error))?;
     let journal = Journal::open(&job.journal).map_err(|error| match error {
-        JournalError::Busy { .. } => Outcome::refused(chain(&error), "try again when it is done"),
+        JournalError::Busy { .. } => Outcome::refused(chain(&error), "it is the worker of another command or of the agent; one that was cut off ends within seconds"),
         _ => Outcome::failed(&error),
     })?;
     // The cache's own parents must be there before the engine makes its root.
@@ -120,16 +137,22 @@ pub(crate) fn open(job: &Exchange) -> Result<(Pair, Journal), Outcome> {
 
 pub(crate) fn failed(error: &SyncError) -> Outcome {
     match error {
-        SyncError::RootUnavailable { .. } => {
-            Outcome::Failed { why: chain(error), unreachable: true }
+        SyncError::RootUnavailable { source, .. } => {
+            Outcome::share(error, source.kind() != io::ErrorKind::PermissionDenied)
         }
         SyncError::Overlap { .. } => {
             Outcome::refused(chain(error), "correct the [[mount]] of the share")
         }
         SyncError::RootChanged { .. } => Outcome::refused(
             chain(error),
-            "if that is meant, `homeport release --merge-root` merges both sides; nothing is deleted",
-        ),
+            "nothing is exchanged until a person says what happened: `homeport release --merge-root` \
+             merges both sides, and deletes and replaces nothing; if it was emptied or set back on \
+             purpose, `homeport release --believe-root` lets the other side follow",
+        )
+        .as_code(ResultCode::Held),
+        SyncError::NoConflict { .. } => {
+            Outcome::refused(chain(error), "see `homeport conflicts list`")
+        }
         _ => Outcome::failed(error),
     }
 }
@@ -150,7 +173,7 @@ pub(crate) fn options(job: &Exchange, host: &str) -> Options {
         max_deletes: rules.max_deletes,
         max_delete_percent: rules.max_delete_percent,
         release_deletes: how.release,
-        root: if how.merge_root { RootWord::Merge } else { RootWord::Doubt },
+        root: how.root,
         bandwidth: rules.bandwidth,
         fill: match how.flags {
             None => Fill::Pinned,
@@ -222,7 +245,7 @@ fn told(report: Report) -> Outcome {
     let counts = Counts { unchanged: 0, ..report.counts };
     let mut parts = Vec::new();
     if counts != Counts::default() {
-        parts.push(counts.line());
+        parts.push(counts_line(&counts));
     }
     parts.extend(report.held.as_ref().map(held_words));
     if report.cancelled {
@@ -237,12 +260,7 @@ fn told(report: Report) -> Outcome {
 fn held_words(held: &Held) -> String {
     let deletes = held.deletes_local + held.deletes_remote;
     let changes = held.changes_local + held.changes_remote;
-    let what = match (deletes, changes) {
-        (deletes, 0) => format!("{deletes} deletes"),
-        (0, changes) => format!("{changes} changes"),
-        (deletes, changes) => format!("{deletes} deletes and {changes} changes"),
-    };
-    format!("{what} held (`homeport release` lets them through)")
+    format!("{} held (`homeport release` lets them through)", held_counts(deletes, changes))
 }
 
 /// Exchanges a profile, unless it is not the user's or too large.
@@ -424,7 +442,7 @@ pub fn settle(job: &Exchange, path: &str, how: Resolve, host: &str, now: SystemT
         Verdict::Screened => Outcome::refused("a file screen keeps it out", "rename it"),
         Verdict::Busy => Outcome::refused("an application has it open", "close it, and try again"),
         Verdict::Skipped { reason } => Outcome::refused(reason, "try again"),
-        Verdict::Failed { message, .. } => Outcome::Failed { why: message, unreachable: false },
+        Verdict::Failed { message, .. } => Outcome::not_done(message),
     }
 }
 

@@ -4,9 +4,11 @@
 
 // A: values.
 pub mod limits;
+pub mod words;
 pub mod settings;
 pub mod observed;
 pub mod outcome;
+pub mod undone;
 pub mod keeping;
 pub mod wish;
 pub mod gathered;

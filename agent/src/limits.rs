@@ -60,6 +60,12 @@ pub const DEPTH_MAX: usize = 256;
 pub const CONFLICTS_MAX: usize = 1_000;
 /// Items listed of one cache by `homeport ls`; more are counted. They fit into one message.
 pub const LIST_MAX: usize = 20_000;
+/// Items of one cache listed that an exchange left undone, or that the brake holds; more are counted.
+pub const UNDONE_MAX: usize = 20;
+/// How long a worker whose agent is gone may take to end by itself.
+pub const WORKER_GRACE: Duration = Duration::from_secs(2);
+/// Old versions listed of one cache by `homeport recycled`; more are counted.
+pub const RECYCLED_LIST_MAX: usize = 5_000;
 /// Outcomes kept in the status of one user.
 pub const OUTCOMES_MAX: usize = 200;
 /// How long overwritten and deleted versions stay in the recycle area.

@@ -1,6 +1,7 @@
 //! What became of a step: done, unchanged, refused or failed, and why.
 
 use homeport_sync::Report;
+use homeport_sync::codes::ResultCode;
 use serde::{Deserialize, Serialize};
 
 /// What became of a step.
@@ -23,6 +24,9 @@ pub enum Outcome {
         why: String,
         /// What a person can do about it.
         hint: String,
+        /// As Windows would say it, where that is known.
+        #[serde(default)]
+        code: Option<ResultCode>,
     },
     /// It was tried and did not work; nothing is lost.
     Failed {
@@ -30,6 +34,9 @@ pub enum Outcome {
         why: String,
         /// Whether the share could not be reached, so that the folder is offline.
         unreachable: bool,
+        /// As Windows would say it, where that is known.
+        #[serde(default)]
+        code: Option<ResultCode>,
     },
 }
 
@@ -72,7 +79,9 @@ impl Outcome {
     pub fn passed_on(&self, earlier: &str) -> Self {
         let why = format!("not tried, because this was not done: {earlier}");
         match self {
-            Self::Failed { unreachable, .. } => Self::Failed { why, unreachable: *unreachable },
+            Self::Failed { unreachable, code, .. } => {
+                Self::Failed { why, unreachable: *unreachable, code: *code }
+            }
             _ => Self::refused(why, "the next run tries both"),
         }
     }
@@ -84,13 +93,69 @@ impl Outcome {
 
     /// Refused, with what was found and what helps.
     pub fn refused(why: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Refused { why: why.into(), hint: hint.into() }
+        Self::Refused { why: why.into(), hint: hint.into(), code: None }
     }
 
     /// Failed, with the whole chain of causes.
     pub fn failed(error: &dyn std::error::Error) -> Self {
-        Self::Failed { why: chain(error), unreachable: false }
+        Self::not_done(chain(error))
     }
+
+    /// Failed, with what was tried and what came back.
+    pub fn not_done(why: impl Into<String>) -> Self {
+        Self::Failed { why: why.into(), unreachable: false, code: None }
+    }
+
+    /// Failed, because the share cannot be used; `away`: because it cannot be reached.
+    pub fn share(error: &dyn std::error::Error, away: bool) -> Self {
+        let code = match is_denied(error) {
+            true => Some(ResultCode::AccessDenied),
+            false => away.then_some(ResultCode::ShareOffline),
+        };
+        Self::Failed { why: chain(error), unreachable: away, code }
+    }
+
+    /// The same, as Windows would say it.
+    pub fn as_code(mut self, new: ResultCode) -> Self {
+        if let Self::Refused { code, .. } | Self::Failed { code, .. } = &mut self {
+            *code = Some(new);
+        }
+        self
+    }
+
+    /// What came of it, as Windows would say it; `None` is success.
+    pub fn code(&self) -> Option<ResultCode> {
+        match self {
+            Self::Done { .. } | Self::Unchanged => None,
+            Self::Refused { code, .. } => Some(code.unwrap_or(ResultCode::FileChanged)),
+            Self::Failed { code: None, unreachable: true, .. } => Some(ResultCode::ShareOffline),
+            Self::Failed { code, .. } => Some(code.unwrap_or(ResultCode::InternalError)),
+        }
+    }
+
+    /// Why an exchange waits for a word of a person about one of its roots, and what helps.
+    pub fn halted(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Refused { why, hint, code: Some(ResultCode::Held) } => Some((why, hint)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether somebody has no right to something, however deep that lies in the causes.
+fn is_denied(error: &dyn std::error::Error) -> bool {
+    let denied = |error: &(dyn std::error::Error + 'static)| {
+        let io = error.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        if denied(next) {
+            return true;
+        }
+        cause = next.source();
+    }
+    false
 }
 
 /// An error and its causes, in one line.

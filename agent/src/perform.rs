@@ -12,8 +12,9 @@ use crate::inventory;
 use crate::load::PolicyState;
 use crate::outcome::{Outcome, chain};
 use crate::plan::{Occasion, Step, What};
-use crate::report::status::{Line, step_line};
-use crate::wish::{Place, Wish};
+use crate::report::status::step_line;
+use crate::undone;
+use crate::wish::{Place, Wish, network_path};
 
 /// Carries out one command.
 pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
@@ -21,8 +22,12 @@ pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
         Command::Turn { user, occasion, wish, dry, cause } => {
             let users = user.map_or_else(|| agent.signed_in(), |user| vec![user]);
             let mut answer = Answer::default();
-            for user in users {
-                let user = agent.account_name(&user).await;
+            let signs_in = occasion == Occasion::Logon;
+            for name in users {
+                let Some(user) = agent.account_name(&name, signs_in).await else {
+                    add(&mut answer, Answer::no_user(&name));
+                    continue;
+                };
                 let (cause, wish) = (cause.clone(), wish.clone());
                 let turn = Turn { user, occasion, cause, wish, dry };
                 add(&mut answer, take(agent, &turn).await);
@@ -32,15 +37,15 @@ pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
             }
             answer
         }
-        Command::Settle { user, path, how } => {
-            let user = agent.account_name(&user).await;
-            settle(agent, &user, &path, how).await
-        }
+        Command::Settle { user, path, how } => match agent.account_name(&user, false).await {
+            Some(user) => settle(agent, &user, &path, how).await,
+            None => Answer::no_user(&user),
+        },
         Command::Items { user, place, ask } => inventory::ask(agent, user, place, ask).await,
-        Command::Force { user, path, offline } => {
-            let user = agent.account_name(&user).await;
-            force(agent, user, &path, offline).await
-        }
+        Command::Force { user, path, offline } => match agent.account_name(&user, false).await {
+            Some(user) => force(agent, user, &path, offline).await,
+            None => Answer::no_user(&user),
+        },
     }
 }
 
@@ -66,6 +71,11 @@ async fn force(agent: &mut Agent, user: String, path: &Unc, offline: bool) -> An
     if offline && known.rules.as_ref().is_some_and(|rules| !rules.allow_work_offline) {
         return refused("policy does not let people switch (offline-files.allow-work-offline)");
     }
+    if let Some(whole) = known.connections.keys().find(|cached| path.is_within(cached))
+        && whole != path
+    {
+        return refused(&format!("it is a part of the offline folder {whole}; name that one"));
+    }
     if !known.connections.keys().any(|cached| cached.below(path).is_some()) {
         return refused("nothing below it is kept offline for this user");
     }
@@ -90,6 +100,8 @@ fn add(answer: &mut Answer, more: Answer) {
     answer.code = answer.code.or(more.code);
     answer.bytes += more.bytes;
     answer.error = answer.error.take().or(more.error);
+    answer.hint = answer.hint.take().or(more.hint);
+    answer.usage |= more.usage;
     match &mut answer.json {
         serde_json::Value::Array(all) => all.push(more.json),
         json => *json = serde_json::Value::Array(vec![more.json]),
@@ -114,21 +126,8 @@ fn tell(agent: &Agent, turn: &Turn, done: &Done) -> Answer {
         answer.text = format!("{rejected}\n");
     }
     answer.text.push_str(&format!("{user}, {}:\n", occasion.name()));
-    let steps: Vec<Line> = match turn.dry {
-        true => Vec::new(),
-        false => done
-            .plan
-            .steps
-            .iter()
-            .zip(&done.outcomes)
-            .map(|(step, outcome)| step_line(step, outcome))
-            .collect(),
-    };
-    for line in &steps {
-        answer.text.push_str(&format!("  {}: {}\n", line.about, line.text));
-        for because in &line.because {
-            answer.text.push_str(&format!("      because {because}\n"));
-        }
+    for (step, outcome) in done.plan.steps.iter().zip(&done.outcomes) {
+        answer.text.push_str(&step_text(step, outcome));
     }
     if turn.dry {
         let plan = done.plan.to_string();
@@ -138,18 +137,43 @@ fn tell(agent: &Agent, turn: &Turn, done: &Done) -> Answer {
         for not_now in &done.plan.not_now {
             answer.text.push_str(&format!("  not now: {}: {}\n", not_now.about, not_now.why));
         }
-        if steps.is_empty() && done.plan.not_now.is_empty() {
+        if done.plan.steps.is_empty() && done.plan.not_now.is_empty() {
             answer.text.push_str("  nothing to do\n");
         }
     }
     (answer.refused, answer.failed) = count_bad(&done.outcomes, turn);
-    answer.code = done.plan.steps.iter().zip(&done.outcomes).find_map(code_of_step);
+    answer.code = done.plan.steps.iter().zip(&done.outcomes).find_map(|of| code_of_step(of, turn));
     answer.bytes = done.outcomes.iter().filter_map(Outcome::report).map(carried).sum();
     answer.json = json!({
         "user": user, "occasion": occasion.name(), "decision": done.decision,
         "plan": done.plan, "outcomes": done.outcomes,
     });
     answer
+}
+
+/// What a step did, with the items that it left undone.
+fn step_text(step: &Step, outcome: &Outcome) -> String {
+    let line = step_line(step, outcome);
+    let mut text = format!("  {}: {}\n", line.about, line.text);
+    for because in &line.because {
+        text.push_str(&format!("      because {because}\n"));
+    }
+    let exchange = match &step.what {
+        What::Sync(exchange) | What::DropCache { exchange, .. } => exchange,
+        What::Profile(profile) => &profile.exchange,
+        _ => return text,
+    };
+    let Some(report) = outcome.report() else { return text };
+    let left = undone::left(report);
+    for item in &left {
+        let path = network_path(&exchange.remote.unc, &item.path);
+        text.push_str(&format!("      left undone: {path}: {}\n", item.why));
+    }
+    let more = undone::count(report).saturating_sub(left.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("      left undone: {more} more\n"));
+    }
+    text
 }
 
 /// How many steps were refused, and how many failed. Items that failed inside an exchange, and deletes
@@ -180,12 +204,12 @@ fn carried(report: &Report) -> u64 {
 }
 
 /// What came of a step, as Windows would say it; `None` is success.
-fn code_of_step((step, outcome): (&Step, &Outcome)) -> Option<ResultCode> {
+fn code_of_step((step, outcome): (&Step, &Outcome), turn: &Turn) -> Option<ResultCode> {
     match (&step.what, outcome) {
-        (_, Outcome::Failed { unreachable: true, .. })
-        | (What::Cannot { .. }, Outcome::Refused { .. }) => Some(ResultCode::ShareOffline),
-        (_, Outcome::Refused { .. }) => Some(ResultCode::FileChanged),
-        (_, Outcome::Failed { .. }) => Some(ResultCode::InternalError),
+        (What::Cannot { about, .. }, Outcome::Refused { .. }) => {
+            let is_named = turn.wish.only.as_ref().is_some_and(|only| only.to_string() == *about);
+            Some(if is_named { ResultCode::NotCached } else { ResultCode::ShareOffline })
+        }
         (_, Outcome::Done { report: Some(report), .. }) if report.cancelled => {
             Some(ResultCode::Cancelled)
         }
@@ -194,14 +218,14 @@ fn code_of_step((step, outcome): (&Step, &Outcome)) -> Option<ResultCode> {
             let failed = report.items.iter().find(bad).map(|item| code_of(&item.result));
             failed.or(report.held.map(|_| ResultCode::Held))
         }
-        (_, Outcome::Done { .. } | Outcome::Unchanged) => None,
+        (_, outcome) => outcome.code(),
     }
 }
 
 /// Settles a conflict: finds the cache that holds the path, and asks the worker.
 async fn settle(agent: &mut Agent, user: &str, path: &Unc, how: Resolve) -> Answer {
     let place = Place::Network(path.clone());
-    let mut found = match inventory::find(agent, user, Some(&place)).await {
+    let mut found = match inventory::find(agent, user, Some(&place), false).await {
         Ok(found) => found,
         Err(answer) => return answer,
     };
@@ -215,7 +239,7 @@ async fn settle(agent: &mut Agent, user: &str, path: &Unc, how: Resolve) -> Answ
         Outcome::Done { .. } | Outcome::Unchanged => {
             answer.text = format!("{path} is settled\n");
         }
-        Outcome::Refused { why, hint } => {
+        Outcome::Refused { why, hint, .. } => {
             answer.refused = 1;
             answer.text = format!("{path}: refused: {why} ({hint})\n");
         }

@@ -20,6 +20,7 @@ use crate::outcome::Outcome;
 use crate::plan::{Redirect, Restore};
 use crate::retained::{self, RetainedError};
 use crate::share::reach::{ReachError, reach};
+use crate::words::count;
 
 /// How often contents are moved again because a program wrote into the old place meanwhile.
 const SWEEPS_MAX: u32 = 3;
@@ -112,17 +113,18 @@ fn describe(moved: &Moved) -> String {
     match moved {
         Moved { entries: 0, equal: 0, kept_both: 0 } => "nothing had to move".to_owned(),
         Moved { entries, equal, kept_both: 0 } => {
-            format!("{entries} entries moved, {equal} were there already")
+            format!("{} moved, {equal} already there", count(*entries, "item"))
         }
         Moved { entries, equal, kept_both } => format!(
-            "{entries} entries moved, {equal} were there already, {kept_both} kept both versions"
+            "{} moved, {equal} already there, {kept_both} kept in both versions",
+            count(*entries, "item")
         ),
     }
 }
 
 fn unreachable(error: &ReachError) -> Outcome {
     let why = crate::outcome::chain(error);
-    Outcome::Failed { why, unreachable: error.is_unreachable() }
+    Outcome::Failed { why, unreachable: error.is_unreachable(), code: None }
 }
 
 fn changed_since(step: &Redirect, data: &Path) -> Result<Option<Outcome>, RedirectError> {

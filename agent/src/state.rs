@@ -71,6 +71,13 @@ pub struct Users {
     pub metered: Metered,
 }
 
+impl Users {
+    /// Whether nothing is kept about somebody.
+    pub fn knows_nothing_of(&self, user: &str) -> bool {
+        self.users.get(user).is_none_or(|user| *user == UserState::default())
+    }
+}
+
 /// Bytes moved over metered networks on one day.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use homeport_policy::unc::Unc;
+use homeport_sync::RootWord;
 use homeport_sync::flags::Flags;
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +34,8 @@ impl std::fmt::Display for Place {
 pub struct Wish {
     /// Let through what the brake holds.
     pub release: bool,
-    /// Accept a root that was replaced: both sides are merged, nothing is deleted.
-    pub merge_root: bool,
+    /// What a person says of a root that was replaced, emptied or set back.
+    pub root: RootWord,
     /// Which way, what to pin, who wins; without it both directions.
     pub flags: Option<Flags>,
     /// Only this place and what is below it.
@@ -62,20 +63,27 @@ pub struct How {
     pub pinned: u32,
     /// See [`Wish::release`].
     pub release: bool,
-    /// See [`Wish::merge_root`].
-    pub merge_root: bool,
+    /// See [`Wish::root`].
+    pub root: RootWord,
     /// See [`Wish::flags`].
     pub flags: Option<Flags>,
     /// If not empty, only these paths below the root.
     pub only: Vec<String>,
+    /// A person named these paths: one that is nowhere is a mistake.
+    pub named: bool,
     /// How much of the disk the cache may take.
     pub disk: DiskLimits,
 }
 
 /// The network path of an item of a network folder.
 pub fn network_path(root: &Unc, below: &str) -> String {
+    below_text(root.as_str(), below)
+}
+
+/// The same, where the folder is known as a text.
+pub fn below_text(root: &str, below: &str) -> String {
     match below {
-        "" => root.to_string(),
+        "" => root.to_owned(),
         below => format!(r"{root}\{}", below.replace('/', r"\")),
     }
 }

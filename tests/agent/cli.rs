@@ -232,8 +232,8 @@ fn one_account_has_one_name_and_no_name_leaves_the_homes() {
     assert_eq!(status.matches("signed in;").count(), 1, "{status}");
     for name in ["../x", "a/b", ".."] {
         let ran = world.homeport(&["logon", name]);
-        assert_eq!(ran.code, 4, "{name}: {}", ran.out);
-        assert!(ran.err.contains("is no user name"), "{}", ran.err);
+        assert_eq!(ran.code, 2, "{name}: {}", ran.out);
+        assert!(ran.err.contains("there is no user"), "{}", ran.err);
     }
 }
 

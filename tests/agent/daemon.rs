@@ -168,6 +168,20 @@ fn what_changes_here_is_on_the_share_soon_without_any_command() {
 }
 
 #[test]
+fn a_halted_folder_is_a_metric() {
+    let world = World::with_staff();
+    world.write("homes/alice/Documents/Thesis.odt", "one");
+    let running = Running::start(&world);
+    running.world.ok(&["logon", "alice"]);
+    running.until("a folder in step", |metrics| metrics.contains("\nhomeport_sync_halted 0\n"));
+    let there = world.path("server/home/alice/Documents");
+    std::fs::rename(&there, world.path("server/old")).unwrap();
+    std::fs::create_dir(&there).unwrap();
+    assert_eq!(world.homeport(&["sync", "alice"]).code, 5);
+    running.until("the halt", |metrics| metrics.contains("\nhomeport_sync_halted 1\n"));
+}
+
+#[test]
 fn a_scrape_has_every_metric_of_the_list() {
     let world = World::with_staff();
     let running = Running::start(&world);

@@ -61,13 +61,16 @@ fn numbers_that_are_never_reported_are_no_code() {
 
 #[test]
 fn every_verdict_has_a_code() {
+    let skipped = |reason: &str| Verdict::Skipped { reason: reason.to_owned() };
     let failed = |kind| Verdict::Failed { kind, message: "for a reason".to_owned() };
     for (verdict, code) in [
         (Verdict::Done, ResultCode::Ok),
         (Verdict::Conflict, ResultCode::Conflict),
         (Verdict::Held, ResultCode::Held),
         (Verdict::Screened, ResultCode::Screened),
-        (Verdict::Skipped { reason: "it changed".to_owned() }, ResultCode::FileChanged),
+        (skipped("it changed"), ResultCode::FileChanged),
+        (skipped("it is a pipe, socket or device"), ResultCode::NotSupported),
+        (skipped("the run was cancelled"), ResultCode::Cancelled),
         (failed(FailureKind::Denied), ResultCode::AccessDenied),
         (failed(FailureKind::Full), ResultCode::DiskFull),
         (failed(FailureKind::Io), ResultCode::IoDevice),
@@ -85,5 +88,5 @@ fn codes_travel_by_name_and_are_shown_with_their_number() {
     assert_eq!(line, r#""access-denied""#);
     assert_eq!(serde_json::from_str::<ResultCode>(&line).unwrap(), ResultCode::AccessDenied);
     let shown = ResultCode::AccessDenied.to_string();
-    assert_eq!(shown, "0x80070005 This person has no right to do it.");
+    assert_eq!(shown, "0x80070005 Permission denied, here or on the share.");
 }

@@ -16,22 +16,22 @@ fn item(result: Verdict) -> ItemResult {
 fn the_documented_text() {
     let denied = Verdict::Failed { kind: FailureKind::Denied, message: "not told".to_owned() };
     for (event, text) in [
-        (Event::begin(), "0:0x00000000:It is done.:[]"),
+        (Event::begin(), "0:0x00000000:The operation completed successfully.:[]"),
         (
             Event::end(ResultCode::Cancelled, 9),
             "1:0x800704C7:The run was cancelled; what is in step stays in step.:[]",
         ),
         (
             Event::item_begin(PATH, Did::Upload),
-            r"2:0x00000000:It is done.:[\\server\share\plan.txt]",
+            r"2:0x00000000:The operation completed successfully.:[\\server\share\plan.txt]",
         ),
         (
             Event::item_result(PATH, &item(Verdict::Done), 12),
-            r"3:0x00000000:It is done.:[\\server\share\plan.txt]",
+            r"3:0x00000000:The operation completed successfully.:[\\server\share\plan.txt]",
         ),
         (
             Event::item_result(PATH, &item(denied), 0),
-            r"3:0x80070005:This person has no right to do it.:[\\server\share\plan.txt]",
+            r"3:0x80070005:Permission denied, here or on the share.:[\\server\share\plan.txt]",
         ),
         (
             Event::item_result("a:[b]]", &item(Verdict::Conflict), 0),
@@ -98,11 +98,20 @@ fn as_json_it_is_one_line_without_empty_keys() {
     let line = serde_json::to_string(&event).unwrap();
     assert_eq!(
         line,
-        r#"{"reason":"item-result","code":"held","path":"a\nb","action":"upload","bytes":3}"#
+        r#"{"reason":"item-result","code":"held","hresult":2147945450,"path":"a\nb","action":"upload","bytes":3}"#
     );
     let line = serde_json::to_string(&Event::begin()).unwrap();
-    assert_eq!(line, r#"{"reason":"begin","code":"ok","bytes":0}"#);
+    assert_eq!(line, r#"{"reason":"begin","code":"ok","hresult":0,"bytes":0}"#);
     assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), Event::begin());
+}
+
+#[test]
+fn json_says_why_something_was_not_done() {
+    let kind = homeport_sync::FailureKind::Denied;
+    let failed = Verdict::Failed { kind, message: "cannot read a: denied".to_owned() };
+    let line = serde_json::to_string(&Event::item_result("a", &item(failed), 0)).unwrap();
+    let message = r#""code":"access-denied","hresult":2147942405,"path":"a","message":"cannot"#;
+    assert!(line.contains(message), "{line}");
 }
 
 /// Any event that a run can tell, with paths that look like the text around them.
@@ -113,7 +122,8 @@ fn events() -> impl Strategy<Value = Event> {
     (reason, prop::sample::select(CODES), path, action, any::<u64>()).prop_map(
         |(reason, code, path, action, bytes)| {
             let path = reason.is_item().then_some(path);
-            Event { reason, code, path, action, bytes }
+            let hresult = code.hresult();
+            Event { reason, code, hresult, path, message: None, action, bytes }
         },
     )
 }

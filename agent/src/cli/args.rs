@@ -52,7 +52,7 @@ pub enum Command {
     Logoff(User),
     /// Synchronise offline folders now, whatever the network costs.
     Sync(Sync),
-    /// Let through what the brake holds: mass deletes and mass changes.
+    /// Let through what the brake holds (mass deletes, mass changes), or settle a halted folder.
     Release(Release),
     /// List what is kept offline, and how it stands to its share.
     Ls(Ls),
@@ -66,6 +66,8 @@ pub enum Command {
     Resume(Suspend),
     /// Say what would be lost if this disk died now.
     Dirty(Dirty),
+    /// List old versions of files that exchanges replaced or removed, and where they are kept.
+    Recycled(Dirty),
     /// Show what holds on this computer, and why.
     Status,
     /// List, show and settle conflicts.

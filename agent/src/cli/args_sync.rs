@@ -18,7 +18,7 @@ pub struct Sync {
     pub user: Option<String>,
     /// What to do, as Win32_OfflineFilesCache.Synchronize has it: a number (0x10006) or names
     /// (SyncIn+SyncOut+Background).
-    #[arg(long, value_name = "FLAGS", value_parser = read_flags, conflicts_with = "Single")]
+    #[arg(long, value_name = "FLAGS", value_parser = read_flags)]
     pub flags: Option<Flags>,
     /// What to do, flag by flag.
     #[command(flatten)]
@@ -146,22 +146,40 @@ pub enum ProgressForm {
 
 /// `homeport release`
 #[derive(Debug, Args)]
+#[command(after_help = RELEASE_AFTER)]
 pub struct Release {
-    /// The user; without a name everybody who is signed in.
+    /// Whose brake, or which folder's: a user's name, a network path or a path on this computer.
+    /// Without it, those of everybody who is signed in.
+    #[arg(value_name = "USER|PATH")]
+    pub what: Option<String>,
+    /// Whose folder the path is in; needed only when several users have it.
+    #[arg(long)]
     pub user: Option<String>,
-    /// Accept a folder that was replaced, emptied or restored: both sides are merged, and nothing is
-    /// deleted. What the brake holds stays held.
+    /// List what is held or halted, as the last exchange found it, and release nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A folder was replaced, emptied or set back: take it as it is and merge both sides. What was
+    /// known of it is forgotten; nothing is deleted or replaced, and what differs becomes a conflict.
+    /// What the brake holds stays held.
     #[arg(long)]
     pub merge_root: bool,
+    /// A folder was emptied, or went back to an earlier state, on purpose: the other side follows, and
+    /// what goes is kept in the recycle area. A root that holds another mark is never believed.
+    #[arg(long, conflicts_with = "merge_root")]
+    pub believe_root: bool,
     /// How to show what happens; without it a bar on a terminal.
     #[arg(long, value_enum, value_name = "FORM")]
     pub progress: Option<ProgressForm>,
 }
 
+const RELEASE_AFTER: &str = "Without --merge-root and --believe-root only the brake lets go: mass \
+    deletes and mass changes. A folder that was replaced, emptied or set back stays halted.";
+
 /// `homeport ls`
 #[derive(Debug, Args)]
 pub struct Ls {
-    /// A folder or file: a network path or a path on this computer. Without it, everything.
+    /// A folder or file: a network path or a path on this computer; of a folder above offline
+    /// folders, all of them. Without it, everything.
     pub path: Option<String>,
     /// Only what has changes that the share does not have.
     #[arg(long)]
@@ -209,10 +227,14 @@ pub struct Suspend {
     pub user: Option<String>,
 }
 
-/// `homeport dirty`
+/// `homeport dirty` and `recycled`
 #[derive(Debug, Args)]
 pub struct Dirty {
-    /// The user; without a name everybody who is known here.
+    /// A user, or a folder or file as for `homeport ls`. Without it, everybody who is known here.
+    #[arg(value_name = "USER|PATH")]
+    pub what: Option<String>,
+    /// Whose folder the path is in; needed only when several users have it.
+    #[arg(long)]
     pub user: Option<String>,
 }
 

@@ -15,7 +15,7 @@ pub enum Exit {
     Policy,
     /// Settings, directory, state or a file cannot be used.
     Environment,
-    /// A step was refused, because the world is not as expected; nothing was touched.
+    /// Something was refused, or the brake holds it; what is told as done is done.
     Refused,
     /// A step failed; nothing is lost.
     Failed,
@@ -23,13 +23,21 @@ pub enum Exit {
 
 /// Every exit code with its meaning, for the documentation.
 pub const TABLE: &[(Exit, u8, &str)] = &[
-    (Exit::Ok, 0, "done, or nothing to do"),
+    (
+        Exit::Ok,
+        0,
+        "done, or nothing to do; also with open conflicts, and with shares that are away if no path names them",
+    ),
     (Exit::Internal, 1, "a mistake in Homeport; please report it"),
-    (Exit::Usage, 2, "the command line makes no sense"),
+    (Exit::Usage, 2, "the command line makes no sense, or names no user or open conflict"),
     (Exit::Policy, 3, "the policy has errors, or was rejected"),
     (Exit::Environment, 4, "settings, directory, state or a file cannot be used"),
-    (Exit::Refused, 5, "a step was refused; nothing was touched"),
-    (Exit::Failed, 6, "a step failed; nothing is lost"),
+    (
+        Exit::Refused,
+        5,
+        "something was refused, or is held until a person releases it, and was not touched",
+    ),
+    (Exit::Failed, 6, "something failed, or a named share is away; nothing is lost"),
 ];
 
 /// The number that the shell sees.

@@ -10,14 +10,23 @@ use crate::wish::Place;
 
 const HINT: &str = r"like '\\srv\share\folder', smb://srv/share/folder or /home/me/Documents";
 
-/// Whether an argument that may also be a user's name is a place.
+/// Whether an argument that may also be a user's name is a place: whatever has a separator in it,
+/// but for `CORP\alice`.
 pub(super) fn is_place(text: &str) -> bool {
-    text.starts_with(r"\\") || text.starts_with('/') || text.starts_with("smb://")
+    let is_account = |(domain, name): (&str, &str)| {
+        let is_name = |part: &str| !part.is_empty() && !part.contains(['\\', '/', '.']);
+        is_name(domain) && !name.is_empty() && !name.contains(['\\', '/'])
+    };
+    match text {
+        "." | ".." => true,
+        text if text.split_once('\\').is_some_and(is_account) => false,
+        text => text.contains(['\\', '/']),
+    }
 }
 
 /// Reads a place; a relative path counts from the directory that the person is in.
 pub(super) fn place(text: &str) -> Result<Place, Stopped> {
-    let wrong = |why: &str| Stopped::new(format!("{text:?}: {why}"), HINT, Exit::Usage);
+    let wrong = |why: &str| Stopped::new(format!("'{text}': {why}"), HINT, Exit::Usage);
     let network = match text {
         text if text.starts_with(r"\\") => Some(text.to_owned()),
         text if text.starts_with("smb://") => {
@@ -33,6 +42,9 @@ pub(super) fn place(text: &str) -> Result<Place, Stopped> {
     }
     let path = match text {
         "" => return Err(wrong("no path")),
+        text if text.starts_with('\\') => {
+            return Err(wrong("a network path begins with two backslashes"));
+        }
         text if text.starts_with('/') => PathBuf::from(text),
         text => here().map_err(|error| Stopped::environment(&error))?.join(text),
     };
@@ -83,6 +95,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whatever_has_a_separator_is_a_place() {
+        for text in
+            ["a/b", "./a", "../x", ".", r"\files\home", r"\\srv\share", r"a\b\c", "smb://x/y"]
+        {
+            assert!(is_place(text), "{text}");
+        }
+        for text in ["alice", r"CORP\alice", "alice@corp.test", "anna.smith", ""] {
+            assert!(!is_place(text), "{text}");
+        }
+    }
+
+    #[test]
     fn places_are_read_as_people_write_them() {
         for text in [r"\\srv\share\a b", "//srv/share/a b", "smb://srv/share/a%20b"] {
             let Place::Network(unc) = place(text).unwrap() else { panic!("{text}") };
@@ -90,7 +114,7 @@ mod tests {
         }
         let Place::Local(path) = place("/home/./alice/Documents/").unwrap() else { panic!() };
         assert_eq!(path, Path::new("/home/alice/Documents"));
-        for text in ["", "smb://srv/%zz", "smb://srv", r"\\srv", "/home/../x"] {
+        for text in ["", r"\srv\share", "smb://srv/%zz", "smb://srv", r"\\srv", "/home/../x"] {
             assert!(place(text).is_err(), "{text}");
         }
     }

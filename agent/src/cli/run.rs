@@ -2,6 +2,7 @@
 //! it short.
 
 use homeport_sync::codes::ResultCode;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Stopped;
@@ -14,7 +15,7 @@ use crate::perform::perform;
 use crate::settings::Settings;
 use crate::state::CONTROL;
 
-/// Carries a command out. The first Ctrl-C lets a turn end at the next item, the second one at once.
+/// Carries a command out. The first Ctrl-C (or SIGTERM) lets a turn end at the next item, the second one at once.
 pub(super) async fn run(
     command: Command,
     settings: Settings,
@@ -43,8 +44,15 @@ pub(super) async fn run(
 
 /// Cuts short at the first signal, and returns at the second.
 async fn interrupted(cancel: &watch::Sender<bool>) {
+    let Ok(mut ended) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
     for _ in 0..2 {
-        if tokio::signal::ctrl_c().await.is_err() {
+        let heard = tokio::select! {
+            heard = tokio::signal::ctrl_c() => heard.is_ok(),
+            heard = ended.recv() => heard.is_some(),
+        };
+        if !heard {
             std::future::pending::<()>().await;
         }
         if cancel.send_replace(true) {

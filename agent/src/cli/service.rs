@@ -17,7 +17,8 @@ use crate::cli::exit::Exit;
 use crate::clock::Clock;
 use crate::control::{self, Command as Control};
 use crate::directory::kerberos;
-use crate::limits::SETTINGS_BYTES_MAX;
+use crate::items::Ask;
+use crate::limits::{SETTINGS_BYTES_MAX, WORKER_GRACE};
 use crate::outcome::chain;
 use crate::plan::Occasion;
 use crate::report::metrics::Metrics;
@@ -49,14 +50,17 @@ pub(super) fn carry_out(command: Command, path: &Path, json: bool) -> Answer {
     if let Command::Status = command {
         return status(&settings);
     }
-    match command {
+    match &command {
         Command::Conflicts(Conflicts::List) => return offline::conflicts(&settings),
         Command::Conflicts(Conflicts::Show { path, user }) => {
-            return offline::show(&path, user, &settings);
+            return offline::show(path, user.clone(), &settings);
+        }
+        Command::Release(release) if release.dry_run => {
+            return offline::held(release, &settings);
         }
         _ => {}
     }
-    log_to_stderr(&settings);
+    log_to_stderr(&settings, &command);
     // Before the first thread: the library takes its keytab from the environment.
     kerberos::prepare(&settings.directory).map_err(|error| Stopped::environment(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -98,7 +102,8 @@ pub(super) fn carry_out(command: Command, path: &Path, json: bool) -> Answer {
 
 fn told(answer: control::Answer, asks_for_policy: bool) -> Answer {
     if let Some(error) = answer.error {
-        return Err(Stopped { message: error, hint: None, exit: Exit::Environment });
+        let exit = if answer.usage { Exit::Usage } else { Exit::Environment };
+        return Err(Stopped { message: error, hint: answer.hint, exit });
     }
     let exit = match (answer.failed, answer.refused) {
         (0, 0) if asks_for_policy && answer.policy_rejected => Exit::Policy,
@@ -140,13 +145,14 @@ fn to_control(command: Command, settings: &Settings) -> Result<Control, Stopped>
         Command::Logon(user) => turn(Some(user.user), Occasion::Logon, false),
         Command::Logoff(user) => turn(Some(user.user), Occasion::Logoff, false),
         Command::Sync(sync) => offline::sync(sync, settings)?,
-        Command::Release(release) => offline::release(release),
+        Command::Release(release) => offline::release(release, settings)?,
         Command::Ls(ls) => offline::ls(ls, settings)?,
         Command::Pin(pin) => offline::pin(pin, false, settings)?,
         Command::Unpin(pin) => offline::pin(pin, true, settings)?,
         Command::Suspend(folder) => offline::suspend(folder, true, settings)?,
         Command::Resume(folder) => offline::suspend(folder, false, settings)?,
-        Command::Dirty(dirty) => offline::dirty(dirty),
+        Command::Dirty(dirty) => offline::ask(dirty, Ask::Dirty, settings)?,
+        Command::Recycled(of) => offline::ask(of, Ask::Recycled, settings)?,
         Command::WorkOffline(force) => forced(force, settings, true)?,
         Command::WorkOnline(force) => forced(force, settings, false)?,
         Command::Conflicts(Conflicts::Resolve { path, keep, user }) => {
@@ -158,14 +164,15 @@ fn to_control(command: Command, settings: &Settings) -> Result<Control, Stopped>
 
 pub(super) fn unc(path: &str) -> Result<Unc, Stopped> {
     Unc::parse(path).map_err(|error| {
-        Stopped::new(format!("{path:?}: {error}"), r"like '\\srv\share\folder'", Exit::Usage)
+        Stopped::new(format!("'{path}': {error}"), r"like '\\srv\share\folder'", Exit::Usage)
     })
 }
 
 fn forced(force: Force, settings: &Settings, offline: bool) -> Result<Control, Stopped> {
     let status = read_status(settings)?;
     let path = unc(&force.path)?;
-    let user = the_user(force.user, &status, |user| user.signed_in)?;
+    let nobody = || Stopped::new("nobody is signed in", "name a user with --user", Exit::Usage);
+    let user = the_user(force.user, &status, |user| user.signed_in, nobody)?;
     Ok(Control::Force { user, path, offline })
 }
 
@@ -174,6 +181,7 @@ pub(super) fn the_user(
     named: Option<String>,
     status: &Status,
     fits: impl Fn(&crate::report::status::UserStatus) -> bool,
+    nobody: impl FnOnce() -> Stopped,
 ) -> Result<String, Stopped> {
     if let Some(named) = named {
         return Ok(named);
@@ -181,10 +189,7 @@ pub(super) fn the_user(
     let mut fitting = status.users.iter().filter(|(_, user)| fits(user)).map(|(name, _)| name);
     match (fitting.next(), fitting.next()) {
         (Some(only), None) => Ok(only.clone()),
-        (None, _) => {
-            let hint = "see `homeport status` and `homeport conflicts list`";
-            Err(Stopped::new("no user has that", hint, Exit::Usage))
-        }
+        (None, _) => Err(nobody()),
         _ => Err(Stopped::new("several users have that", "name one with --user", Exit::Usage)),
     }
 }
@@ -197,8 +202,15 @@ pub(super) fn open(settings: Settings) -> Result<Agent, Stopped> {
         .map_err(|error| Stopped::environment(&error))
 }
 
-fn log_to_stderr(settings: &Settings) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log.level);
+/// What a command did it says itself, so that only the service, and the hooks that nobody reads, log
+/// every step, unless the settings ask for more.
+fn log_to_stderr(settings: &Settings, command: &Command) {
+    let tells_all = matches!(command, Command::Run | Command::Logon(_) | Command::Logoff(_));
+    let level = match settings.log.level.as_str() {
+        "info" if !tells_all => "warn",
+        level => level,
+    };
+    let filter = tracing_subscriber::EnvFilter::try_new(level);
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber (the demo opens several agents) is no error: the first one stays.
@@ -223,10 +235,27 @@ fn status(settings: &Settings) -> Answer {
     Ok(Said { text: status.to_string(), json, exit: Exit::Ok, coloured: false, aside: false })
 }
 
+/// The agent's end of the pipe. Once it is closed nobody waits for anything, and what is under way may
+/// be cut off at any time; a worker that does not end soon would keep its journal from the next one.
+struct FromAgent(std::io::Stdin);
+
+impl std::io::Read for FromAgent {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.0.read(buffer);
+        if matches!(read, Ok(0) | Err(_)) && !buffer.is_empty() {
+            std::thread::spawn(|| {
+                std::thread::sleep(WORKER_GRACE);
+                std::process::exit(i32::from(crate::cli::exit::code(Exit::Failed)));
+            });
+        }
+        read
+    }
+}
+
 /// The worker's whole life; its standard output belongs to the protocol.
 pub(super) fn worker() -> Answer {
     let clock = Clock::system();
-    worker::serve(std::io::stdin(), &mut std::io::stdout(), || clock.now())
+    worker::serve(FromAgent(std::io::stdin()), &mut std::io::stdout(), || clock.now())
         .map_err(|e| Stopped::environment(&e))?;
     Ok(Said {
         text: String::new(),

@@ -84,6 +84,16 @@ pub fn home(settings: &Settings, user: &str) -> Result<PathBuf, IdentityError> {
     }
 }
 
+/// Whether there is a user of this name with a home on this computer.
+pub fn has_home(settings: &Settings, user: &str) -> bool {
+    let is_dir = |home: PathBuf| {
+        let stat = rustix::fs::stat(&home);
+        stat.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+    };
+    // An account counts with or without its home; where homes are mapped, only the home tells.
+    home(settings, user).is_ok_and(|home| settings.homes.root.is_none() || is_dir(home))
+}
+
 /// Makes sure that a home belongs to the account that will work on it. Folders and caches that the
 /// administrator's account made in somebody's home would lock that person out of their own files.
 ///

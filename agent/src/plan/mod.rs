@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::keeping::DiskLimits;
 use crate::observed::{Observed, Place, Retained};
 use crate::settings::Mount;
-use crate::wish::{How, Wish};
+use crate::wish::{How, Wish, network_path};
 
 /// What a plan is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -234,6 +234,18 @@ pub struct Exchange {
     pub how: How,
 }
 
+impl Exchange {
+    /// What is exchanged: the network path of the cache, or of the part of it that is meant.
+    pub fn told(&self) -> String {
+        let (root, only) = (&self.remote.unc, &self.how.only);
+        match only.as_slice() {
+            [] => root.to_string(),
+            [one] => network_path(root, one),
+            [one, more @ ..] => format!("{} and {} more", network_path(root, one), more.len()),
+        }
+    }
+}
+
 /// See [`What::Profile`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -393,7 +405,7 @@ impl std::fmt::Display for What {
             }
             Self::Retain { folder, .. } => write!(f, "keep new removal options for {folder}"),
             Self::Sync(exchange) => {
-                write!(f, "synchronise {} {}", exchange.remote.unc, directions(exchange))
+                write!(f, "synchronise {} {}", exchange.told(), directions(exchange))
             }
             Self::Probe(exchange) => write!(f, "see whether {} answers", exchange.remote.unc),
             Self::DropCache { exchange, .. } => {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use homeport_policy::folder::Folder;
 use homeport_policy::unc::Unc;
 
 use crate::observed::{Phase, Retained};
@@ -20,6 +21,26 @@ pub(super) fn below(ground: &Ground<'_>, cache: &Unc, place: &Place) -> Option<S
             None => behind_links(ground.paths, ground, &root, path),
         },
     }
+}
+
+/// As [`below`]; of a cache that lies below the place itself, everything.
+pub(super) fn reached(ground: &Ground<'_>, cache: &Unc, place: &Place) -> Option<String> {
+    below(ground, cache, place).or_else(|| is_above(ground, cache, place).then(String::new))
+}
+
+/// Whether a cache lies below a place: by its network path, by a redirected folder that leads into
+/// it, or where it lies on this computer.
+fn is_above(ground: &Ground<'_>, cache: &Unc, place: &Place) -> bool {
+    let path = match place {
+        Place::Network(unc) => return cache.is_within(unc),
+        Place::Local(path) => path,
+    };
+    let root = ground.paths.cache_place(cache);
+    let leads_here = |(folder, retained): (&Folder, &Retained)| {
+        let here = retained.phase == Phase::Applied && retained.place.starts_with(&root);
+        here && ground.paths.local_place(*folder).is_some_and(|local| local.starts_with(path))
+    };
+    root.starts_with(path) || ground.observed.retained.iter().any(leads_here)
 }
 
 /// A redirected folder is a link into its cache.

@@ -96,7 +96,7 @@ fn wanted(ground: &Ground<'_>) -> Vec<Scope> {
     let mut scopes = scopes(ground);
     if let Some(only) = &ground.wish.only {
         scopes.retain_mut(|scope| {
-            let below = part::below(ground, &scope.unc, only).filter(|_| scope.is_lived_in);
+            let below = part::reached(ground, &scope.unc, only).filter(|_| scope.is_lived_in);
             scope.only =
                 below.iter().flat_map(|below| narrowed(below, &ground.wish.folders)).collect();
             below.is_some()
@@ -281,9 +281,10 @@ fn how(ground: &Ground<'_>) -> How {
         skip_suspended: by_itself || flags.is_some_and(Flags::skip_suspended_dirs),
         pinned: 0,
         release: ground.wish.release,
-        merge_root: ground.wish.merge_root,
+        root: ground.wish.root,
         flags,
         only: Vec::new(),
+        named: !by_itself && ground.wish.only.is_some(),
         disk: ground.disk,
     }
 }

@@ -229,6 +229,8 @@ impl Metrics {
         self.set(&names::SYNC_PENDING_BYTES, &[], sum(|cache| cache.pending_bytes));
         self.set(&names::SYNC_HELD_DELETES, &[], sum(|cache| cache.held_deletes));
         self.set(&names::SYNC_HELD_CHANGES, &[], sum(|cache| cache.held_changes));
+        let halted = caches().filter(|cache| cache.halted.is_some()).count();
+        self.set(&names::SYNC_HALTED, &[], halted as f64);
         let last = users().filter_map(|user| user.last_sync_unix_ms).min().unwrap_or(0);
         self.set(&names::SYNC_LAST_SUCCESS, &[], float(last / 1000));
         let next = status.next_background_sync_unix_ms.unwrap_or(0);

@@ -1,5 +1,6 @@
 //! Tells what happened and what holds: status, metrics, log.
 
+pub mod caches;
 pub mod metrics;
 pub mod names;
 pub mod serve;

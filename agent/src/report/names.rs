@@ -97,6 +97,8 @@ names! {
         "Deletes that the brake holds until a person releases them.";
     SYNC_HELD_CHANGES "homeport_sync_held_changes" Gauge [],
         "Replaced files that the brake holds until a person releases them.";
+    SYNC_HALTED "homeport_sync_halted" Gauge [],
+        "Offline caches of which nothing is exchanged until a person says what happened to a root.";
     SYNC_ITEM_FAILURES "homeport_sync_item_failures_total" Counter [],
         "Files that could not be exchanged.";
 }

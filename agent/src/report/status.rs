@@ -8,7 +8,7 @@ use homeport_policy::explain::{background_text, folder_text, profile_text};
 use homeport_policy::facts::Directory;
 use homeport_policy::primary::Difference;
 use homeport_policy::reason::Because;
-use homeport_sync::Conflict;
+use homeport_sync::{Conflict, ConflictKind};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Standing;
@@ -16,6 +16,9 @@ use crate::limits::OUTCOMES_MAX;
 use crate::load::{Loaded, PolicyState};
 use crate::outcome::Outcome;
 use crate::plan::{NotNow, Occasion, Plan, What};
+use crate::undone::Left;
+use crate::wish::below_text;
+use crate::words::{count, count_is};
 
 /// Everything the agent knows about how things stand.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -188,6 +191,21 @@ pub struct CacheStatus {
     /// Replaced files that the brake holds.
     #[serde(default)]
     pub held_changes: u64,
+    /// Some of the items that the brake holds, as paths below the root.
+    #[serde(default)]
+    pub held_items: Vec<String>,
+    /// Why nothing of it is exchanged until a person says what happened to a root.
+    #[serde(default)]
+    pub halted: Option<String>,
+    /// Some of the items that the last exchanges left undone, and why.
+    #[serde(default)]
+    pub undone: Vec<Left>,
+    /// How many there are.
+    #[serde(default)]
+    pub undone_count: u64,
+    /// Where old versions of its files are kept on this computer.
+    #[serde(default)]
+    pub recycle: String,
     /// Why conflicts or changes could not be told.
     pub error: Option<String>,
 }
@@ -205,17 +223,12 @@ impl PolicyStatus {
     }
 }
 
-/// What a look at some caches found, among what is known of the others. What the brake holds is told
-/// by an exchange of everything alone.
+/// What a look at some caches found, among what is known of the others.
 pub fn among(known: &[CacheStatus], fresh: Vec<CacheStatus>) -> Vec<CacheStatus> {
     let mut all = known.to_vec();
-    for mut cache in fresh {
+    for cache in fresh {
         match all.iter_mut().find(|known| known.path == cache.path) {
-            Some(known) => {
-                cache.held_deletes = known.held_deletes;
-                cache.held_changes = known.held_changes;
-                *known = cache;
-            }
+            Some(known) => *known = cache,
             None => all.push(cache),
         }
     }
@@ -261,8 +274,8 @@ pub fn step_line(step: &crate::plan::Step, outcome: &Outcome) -> Line {
         Outcome::Refused { hint, .. } if matches!(step.what, What::Cannot { .. }) => {
             format!("refused ({hint})")
         }
-        Outcome::Refused { why, hint } => format!("refused: {why} ({hint})"),
-        Outcome::Failed { why, unreachable: true } => format!("offline: {why}"),
+        Outcome::Refused { why, hint, .. } => format!("refused: {why} ({hint})"),
+        Outcome::Failed { why, unreachable: true, .. } => format!("offline: {why}"),
         Outcome::Failed { why, .. } => format!("failed: {why}"),
     };
     Line { about: step.what.to_string(), text, because: reasons(&step.because) }
@@ -305,20 +318,25 @@ impl std::fmt::Display for Status {
 }
 
 impl Status {
+    /// What is known of a user's cache.
+    pub fn cache(&self, user: &str, path: &str) -> Option<&CacheStatus> {
+        self.users.get(user)?.caches.iter().find(|cache| cache.path == path)
+    }
+
     fn write_policy(&self, out: &mut String) -> std::fmt::Result {
         let at = moment(self.at_unix_ms);
         writeln!(out, "homeport {} on {}, as of {at}", self.version, self.computer)?;
         let policy = &self.policy;
-        let objects = policy.versions.len();
+        let objects = count(policy.versions.len() as u64, "object");
         let since = moment(policy.since_unix.saturating_mul(1000));
         match policy.state {
             PolicyState::None => writeln!(out, "policy: none; nothing is done")?,
             PolicyState::Current => {
-                writeln!(out, "policy: {objects} objects, in force since {since}")?;
+                writeln!(out, "policy: {objects}, in force since {since}")?;
             }
             PolicyState::LastGood => writeln!(
                 out,
-                "policy: the newest set is REJECTED; the last good one ({objects} objects, \
+                "policy: the newest set is REJECTED; the last good one ({objects}, \
                  since {since}) stays in force"
             )?,
         }
@@ -351,26 +369,49 @@ fn write_user(out: &mut String, name: &str, user: &UserStatus) -> std::fmt::Resu
             writeln!(out, "      because {because}")?;
         }
     }
-    for cache in &user.caches {
-        let since = moment(cache.since_unix_ms);
-        writeln!(out, "  {} [{}] since {since}", cache.path, cache.mode)?;
-        writeln!(out, "      {}", cache.what_would_change_it)?;
-        if cache.pending_items > 0 {
-            let (items, bytes) = (cache.pending_items, cache.pending_bytes);
-            writeln!(out, "      {items} changes ({bytes} bytes) are only on this computer")?;
-        }
-        for (held, what) in [(cache.held_deletes, "deletes"), (cache.held_changes, "changes")] {
-            if held > 0 {
-                writeln!(out, "      {held} {what} are held; `homeport release` lets them go")?;
-            }
-        }
-        for conflict in &cache.conflicts {
-            let what = format!("{:?}", conflict.kind);
-            writeln!(out, "      conflict: {} ({what}); both versions are kept", conflict.path)?;
-        }
-        if let Some(error) = &cache.error {
-            writeln!(out, "      {error}")?;
+    user.caches.iter().try_for_each(|cache| write_cache(out, cache))
+}
+
+fn write_cache(out: &mut String, cache: &CacheStatus) -> std::fmt::Result {
+    let since = moment(cache.since_unix_ms);
+    writeln!(out, "  {} [{}] since {since}", cache.path, cache.mode)?;
+    match &cache.halted {
+        Some(why) => writeln!(out, "      halted: {why}")?,
+        None => writeln!(out, "      {}", cache.what_would_change_it)?,
+    }
+    if cache.pending_items > 0 {
+        let changes = count(cache.pending_items, "change");
+        let bytes = count(cache.pending_bytes, "byte");
+        writeln!(out, "      {changes} ({bytes}) not on the share yet")?;
+    }
+    for (held, what) in [(cache.held_deletes, "delete"), (cache.held_changes, "change")] {
+        if held > 0 {
+            let are = count_is(held, what);
+            writeln!(out, "      {are} held; `homeport release --dry-run` lists them")?;
         }
     }
-    Ok(())
+    for conflict in &cache.conflicts {
+        let (path, what) = (below_text(&cache.path, &conflict.path), how_it_came(conflict.kind));
+        writeln!(out, "      conflict: {path}: {what}; both versions are kept")?;
+    }
+    for Left { path, why, .. } in &cache.undone {
+        writeln!(out, "      left undone: {}: {why}", below_text(&cache.path, path))?;
+    }
+    let more = cache.undone_count.saturating_sub(cache.undone.len() as u64);
+    if more > 0 {
+        writeln!(out, "      left undone: {more} more")?;
+    }
+    match &cache.error {
+        Some(error) => writeln!(out, "      {error}"),
+        None => Ok(()),
+    }
+}
+
+/// How a conflict came about, in words.
+pub fn how_it_came(kind: ConflictKind) -> &'static str {
+    match kind {
+        ConflictKind::BothCreated => "it was created here and on the share, with other content",
+        ConflictKind::BothChanged => "it was changed here and on the share since both were equal",
+        ConflictKind::TypeDiffers => "one side has a folder where the other has a file",
+    }
 }

@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::{FailureKind, Verdict};
 
+/// What the scan says of an item that is no file, folder or link.
+const SPECIAL: &str = "it is a pipe, socket or device";
+/// What is said of a file that was under way when the run was cancelled.
+const CANCELLED: &str = "the run was cancelled";
+
 /// The upper half of an HRESULT made of a Win32 number: severity 1, facility 7 (Win32).
 const WIN32_FACILITY: u32 = 0x8007_0000;
 
@@ -46,13 +51,13 @@ macro_rules! codes {
 }
 
 codes! {
-    Ok = 0, "ERROR_SUCCESS", "It is done.";
+    Ok = 0, "ERROR_SUCCESS", "The operation completed successfully.";
     Cancelled = 1223, "ERROR_CANCELLED",
         "The run was cancelled; what is in step stays in step.";
     /// Windows has none for a brake. A paused request is the closest: nothing failed, nobody gave
     /// up, and it goes on when a person says so. `ERROR_CANCELLED` would say that it is over.
     Held = 3050, "ERROR_REQUEST_PAUSED",
-        "The brake holds this delete until a person releases it.";
+        "It waits until a person says so; see `homeport release --help`.";
     /// Offline Files gives a conflict a state and no code. This is the one documented code that
     /// says the two versions of a file are not in step; its wording speaks of a cloud.
     Conflict = 377, "ERROR_CLOUD_FILE_NOT_IN_SYNC",
@@ -74,7 +79,8 @@ codes! {
     NetNameDeleted = 64, "ERROR_NETNAME_DELETED", "The connection to the share was lost.";
     TimedOut = 121, "ERROR_SEM_TIMEOUT", "The server did not answer in time.";
 
-    AccessDenied = 5, "ERROR_ACCESS_DENIED", "This person has no right to do it.";
+    AccessDenied = 5, "ERROR_ACCESS_DENIED",
+        "Permission denied, here or on the share.";
     InvalidOwner = 1307, "ERROR_INVALID_OWNER",
         "The folder belongs to somebody else, or its owner cannot be set.";
 
@@ -89,6 +95,8 @@ codes! {
     LockViolation = 33, "ERROR_LOCK_VIOLATION",
         "An application has locked a part of it; the next run tries again.";
     FileNotFound = 2, "ERROR_FILE_NOT_FOUND", "The file is not there any more.";
+    /// Whoever asks Windows about a path that is not in its cache hears this.
+    NotCached = 1168, "ERROR_NOT_FOUND", "It lies in no offline folder of this user.";
     PathNotFound = 3, "ERROR_PATH_NOT_FOUND", "The folder it lies in is not there.";
     AlreadyExists = 183, "ERROR_ALREADY_EXISTS", "Something else stands under this name.";
     DirNotEmpty = 145, "ERROR_DIR_NOT_EMPTY",
@@ -146,15 +154,20 @@ impl std::fmt::Display for ResultCode {
 
 /// The code of what became of an item.
 ///
-/// A skipped item is one that was not as expected when its turn came, so it is `FileChanged`.
+/// A skipped item is one that was not as expected when its turn came, so it is `FileChanged`; two
+/// reasons, which the engine gives in words, have codes of their own.
 #[must_use]
-pub const fn code_of(verdict: &Verdict) -> ResultCode {
+pub fn code_of(verdict: &Verdict) -> ResultCode {
     match verdict {
         Verdict::Done => ResultCode::Ok,
         Verdict::Conflict => ResultCode::Conflict,
         Verdict::Held => ResultCode::Held,
         Verdict::Screened => ResultCode::Screened,
-        Verdict::Skipped { .. } => ResultCode::FileChanged,
+        Verdict::Skipped { reason } => match reason.as_str() {
+            SPECIAL => ResultCode::NotSupported,
+            CANCELLED => ResultCode::Cancelled,
+            _ => ResultCode::FileChanged,
+        },
         Verdict::Busy => ResultCode::SharingViolation,
         Verdict::Failed { kind, .. } => code_of_failure(*kind),
     }

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::codes::{ResultCode, code_of};
-use crate::report::{Did, ItemResult};
+use crate::report::{Did, ItemResult, Verdict};
 
 /// What an event tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,9 +53,15 @@ pub struct Event {
     pub reason: Reason,
     /// The result; `Ok` at a beginning.
     pub code: ResultCode,
+    /// The code as an HRESULT, for whoever reads the JSON. The text always tells it.
+    #[serde(default)]
+    pub hresult: u32,
     /// The full path of the item; `None` for the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Why it was not done, in the engine's words. The text does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// What was to be done with the item. The text does not tell it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Did>,
@@ -83,7 +89,9 @@ impl Event {
         Self {
             reason: Reason::ItemBegin,
             code: ResultCode::Ok,
+            hresult: ResultCode::Ok.hresult(),
             path: Some(path.into()),
+            message: None,
             action: Some(action),
             bytes: 0,
         }
@@ -92,24 +100,33 @@ impl Event {
     /// An item is done with. `path` is its full path, and `bytes` how many were carried.
     #[must_use]
     pub fn item_result(path: impl Into<String>, item: &ItemResult, bytes: u64) -> Self {
+        let code = code_of(&item.result);
+        let message = match &item.result {
+            Verdict::Failed { message, .. } => Some(message.clone()),
+            Verdict::Skipped { reason } => Some(reason.clone()),
+            _ => None,
+        };
         Self {
             reason: Reason::ItemResult,
-            code: code_of(&item.result),
+            code,
+            hresult: code.hresult(),
             path: Some(path.into()),
+            message,
             action: Some(item.action),
             bytes,
         }
     }
 
     const fn of_run(reason: Reason, code: ResultCode, bytes: u64) -> Self {
-        Self { reason, code, path: None, action: None, bytes }
+        let hresult = code.hresult();
+        Self { reason, code, hresult, path: None, message: None, action: None, bytes }
     }
 
-    /// The event as far as the text tells it: without action and bytes.
+    /// The event as far as the text tells it: without message, action and bytes.
     #[must_use]
     pub fn as_told(&self) -> Self {
         let path = self.path.clone().filter(|path| self.reason.is_item() && !path.is_empty());
-        Self { reason: self.reason, code: self.code, path, action: None, bytes: 0 }
+        Self { path, ..Self::of_run(self.reason, self.code, 0) }
     }
 }
 
@@ -176,7 +193,7 @@ pub fn parse(text: &str) -> Result<Event, LineError> {
         return Err(LineError::UnexpectedPath { path: path.to_owned() });
     }
     let path = (!path.is_empty()).then(|| path.to_owned());
-    Ok(Event { reason, code, path, action: None, bytes: 0 })
+    Ok(Event { path, ..Event::of_run(reason, code, 0) })
 }
 
 fn read_reason(text: &str) -> Result<Reason, LineError> {

@@ -17,7 +17,8 @@ fuzz_target!(|text: &str| {
     let (first, second) = (bytes.next().unwrap_or(0), bytes.next().unwrap_or(0));
     let reason = Reason::ALL[usize::from(first) % Reason::ALL.len()];
     let code = CODES[usize::from(second) % CODES.len()];
-    let event = Event { reason, code, path: Some(text.to_owned()), action: None, bytes: 7 };
+    let (hresult, path, message) = (code.hresult(), Some(text.to_owned()), Some(text.to_owned()));
+    let event = Event { reason, code, hresult, path, message, action: None, bytes: 7 };
     assert_eq!(parse(&event.to_string()), Ok(event.as_told()));
     let _ = serde_json::from_str::<Event>(text);
 });
