@@ -1,9 +1,11 @@
 //! Answers questions about items of a user's caches, and changes what is kept about them.
 
 use homeport_policy::unc::Unc;
-use homeport_sync::codes::ResultCode;
+use homeport_sync::codes::{ResultCode, code_of};
 use homeport_sync::state::SyncState;
-use homeport_sync::{Item, Kind, Pending, PendingChange, PendingItem, pins};
+use homeport_sync::{
+    FailureKind, Item, ItemResult, Kind, Pending, PendingChange, PendingItem, Verdict, pins,
+};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -186,7 +188,15 @@ async fn one(
         Err(error) => return Answer { error: Some(chain(&error)), ..Answer::default() },
     };
     let (text, json) = match found {
-        Found::Listed { rows, more } => listed(user, &root, &rows, more),
+        Found::Listed { rows, more, notes, more_notes } => {
+            let (mut text, mut json) = listed(user, &root, &rows, more);
+            text.push_str(&note_lines(&root, &notes, more_notes, "could not be read"));
+            json["notes"] = json!(notes);
+            let mut unread = notes.iter().filter(|note| is_unread(&note.result));
+            let code = unread.next().map(|note| code_of(&note.result));
+            let failed = u32::from(code.is_some());
+            return Answer { text, json, failed, code, ..Answer::default() };
+        }
         Found::Pinned { now: who, was } => {
             let text = pin_words(ask, who, was);
             let json = json!({ "user": user, "path": path, "pinned": pinned_for(who) });
@@ -337,6 +347,34 @@ fn inside_a_sentence(text: &str) -> String {
     format!("{first}{}", letters.as_str())
 }
 
+/// Whether something could not be read: what is in it is not known.
+fn is_unread(result: &Verdict) -> bool {
+    matches!(result, Verdict::Failed { kind, .. } if *kind != FailureKind::Name)
+}
+
+/// What could not be read, or takes no part, and why; `unread` is said of the former.
+fn note_lines(root: &Unc, notes: &[ItemResult], more: u64, unread: &str) -> String {
+    let mut text = String::new();
+    for note in notes {
+        let path = network_path(root, &note.path);
+        let what = if is_unread(&note.result) { unread } else { "cannot be sent" };
+        text.push_str(&format!("{path}: {what}: {}\n", reason(&note.result)));
+    }
+    if more > 0 {
+        text.push_str(&format!("{root}: {more} more {unread}, and are not listed\n"));
+    }
+    text
+}
+
+/// Why something takes no part, in words.
+fn reason(result: &Verdict) -> String {
+    match result {
+        Verdict::Skipped { reason } => reason.clone(),
+        Verdict::Failed { message, .. } => message.clone(),
+        other => code_of(other).text().trim_end_matches('.').to_owned(),
+    }
+}
+
 /// What would be lost if this disk died now, and apart from it what is still to be deleted.
 async fn dirty(agent: &Agent, user: &str, found: &mut Caches) -> Answer {
     let (exchanges, below): (Vec<Exchange>, Vec<String>) = found.caches.drain(..).unzip();
@@ -369,6 +407,8 @@ async fn dirty(agent: &Agent, user: &str, found: &mut Caches) -> Answer {
         if unlisted > 0 {
             answer.text.push_str(&format!("{root}: {unlisted} more are not listed\n"));
         }
+        let more = pending.total_unsent.saturating_sub(pending.unsent.len() as u64);
+        answer.text.push_str(&note_lines(root, &pending.unsent, more, "cannot be sent"));
         if let Some(error) = &error {
             answer.failed += 1;
             answer.text.push_str(&format!("{root}: {error}\n"));
@@ -398,11 +438,13 @@ fn only_below(mut pending: Pending, below: &str) -> Pending {
     if below.is_empty() {
         return pending;
     }
-    let lies_in = |item: &PendingItem| {
-        let rest = item.path.strip_prefix(below);
+    let lies_in = |path: &str| {
+        let rest = path.strip_prefix(below);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    pending.items.retain(lies_in);
+    pending.items.retain(|item| lies_in(&item.path));
+    pending.unsent.retain(|item| lies_in(&item.path));
+    pending.total_unsent = pending.unsent.len() as u64;
     pending.total_bytes = pending.items.iter().map(|item| item.bytes).sum();
     pending.total_items = pending.items.len() as u64;
     pending

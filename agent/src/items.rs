@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use homeport_sync::{Evicted, Item, Kind, Limits, SyncError, pins};
+use homeport_sync::{Evicted, Item, ItemResult, Kind, Limits, Listed, SyncError, Verdict, pins};
 use serde::{Deserialize, Serialize};
 
 use crate::jobs::{self, away, failed, open};
 use crate::keeping::DiskLimits;
-use crate::limits::{LIST_MAX, RECYCLED_LIST_MAX};
+use crate::limits::{LIST_MAX, NOTES_MAX, RECYCLED_LIST_MAX};
 use crate::outcome::{Outcome, chain};
 use crate::plan::Exchange;
 use crate::wish::relative;
@@ -54,6 +54,12 @@ pub enum Found {
         rows: Vec<Item>,
         /// Not listed.
         more: u64,
+        /// What could not be read, and then what takes no part, and why.
+        #[serde(default)]
+        notes: Vec<ItemResult>,
+        /// Notes that are not listed.
+        #[serde(default)]
+        more_notes: u64,
     },
     /// For whom it is pinned, by everybody together.
     Pinned {
@@ -116,7 +122,7 @@ pub fn ask(job: &Exchange, below: &str, ask: Ask, host: &str) -> Found {
     answer.unwrap_or_else(Found::Not)
 }
 
-fn items(job: &Exchange, below: &str, host: &str) -> Result<Vec<Item>, Outcome> {
+fn items(job: &Exchange, below: &str, host: &str) -> Result<Listed, Outcome> {
     crate::share::reach::reach(&job.remote).map_err(|error| away(&error))?;
     let (pair, mut journal) = open(job)?;
     let options = jobs::options(job, host);
@@ -131,10 +137,15 @@ fn list(job: &Exchange, below: &str, choice: Choice, host: &str) -> Result<Found
             || (pinned && item.pinned != 0)
             || (conflicts && item.conflict)
     };
-    let chosen: Vec<Item> = items(job, below, host)?.into_iter().filter(chosen).collect();
+    let Listed { items, mut notes } = items(job, below, host)?;
+    let chosen: Vec<Item> = items.into_iter().filter(chosen).collect();
     let more = chosen.len().saturating_sub(LIST_MAX) as u64;
     let rows = chosen.into_iter().take(LIST_MAX).collect();
-    Ok(Found::Listed { rows, more })
+    // If not all are listed, then at least what could not be read.
+    notes.sort_by_key(|note| !matches!(note.result, Verdict::Failed { .. }));
+    let more_notes = notes.len().saturating_sub(NOTES_MAX) as u64;
+    notes.truncate(NOTES_MAX);
+    Ok(Found::Listed { rows, more, notes, more_notes })
 }
 
 /// Nobody pins a misspelt name. What is not stored here may still be known, or on the share.
@@ -144,7 +155,7 @@ fn exists(job: &Exchange, below: &str, host: &str, as_folder: bool) -> Result<()
         Ok(meta) if meta.is_dir() => Some(Kind::Dir),
         Ok(_) => Some(Kind::File),
         Err(_) => {
-            let found = items(job, below, host)?;
+            let found = items(job, below, host)?.items;
             found.first().map(|item| if item.path == below { item.kind } else { Kind::Dir })
         }
     };
@@ -205,7 +216,9 @@ fn recycled(job: &Exchange, below: &str) -> Result<Found, Outcome> {
         let since = name.split('-').next().and_then(|since| since.parse().ok());
         let Some(since_unix) = since else { continue };
         let kept = |path: String, place: PathBuf, bytes| {
-            let here = name.ends_with("-here");
+            // The age at which a sweep first saw it may stand behind its name.
+            let shelf = name.split_once('@').map_or(&*name, |(shelf, _)| shelf);
+            let here = shelf.ends_with("-here");
             Kept { path, place, since_unix, here, bytes }
         };
         versions(&run.path(), below, &mut |path, place, bytes| rows.push(kept(path, place, bytes)))

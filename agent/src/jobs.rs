@@ -363,9 +363,10 @@ pub fn drop_cache(
 
 fn remove_clean(job: &Exchange, folder: Folder, data: &Path, host: &str) -> io::Result<Outcome> {
     match pending(job, host) {
-        Ok(pending) if pending.total_items == 0 => {}
+        Ok(pending) if pending.total_items + pending.total_unsent == 0 => {}
         Ok(pending) => {
-            let why = format!("{} changes are not on the share yet", pending.total_items);
+            let count = pending.total_items + pending.total_unsent;
+            let why = format!("{count} changes are not on the share yet");
             return Ok(Outcome::refused(why, "the cache stays until they are"));
         }
         Err(outcome) => return Ok(outcome),

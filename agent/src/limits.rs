@@ -66,6 +66,8 @@ pub const UNDONE_MAX: usize = 20;
 pub const WORKER_GRACE: Duration = Duration::from_secs(2);
 /// Old versions listed of one cache by `homeport recycled`; more are counted.
 pub const RECYCLED_LIST_MAX: usize = 5_000;
+/// Items of one cache that `homeport ls` lists as not readable; more are counted.
+pub const NOTES_MAX: usize = 1_000;
 /// Outcomes kept in the status of one user.
 pub const OUTCOMES_MAX: usize = 200;
 /// How long overwritten and deleted versions stay in the recycle area.

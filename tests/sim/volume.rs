@@ -351,6 +351,11 @@ impl Writer for SimFile {
         })
     }
 
+    fn reader(&self) -> io::Result<Box<dyn Reader>> {
+        self.view.world.core().disks[self.view.disk].opened(self.node);
+        Ok(Box::new(self.view.file(self.node)))
+    }
+
     fn dress(&mut self, mode: u32, mtime_ns: Option<i64>) -> io::Result<()> {
         self.view.change("dress", "", |core| {
             core.disks[self.view.disk].dress(self.node, mode, mtime_ns);

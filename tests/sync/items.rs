@@ -12,7 +12,9 @@ use homeport_sync::state::SyncState;
 use homeport_sync::{Evicted, Fill, Item, Limits};
 
 fn ls(it: &Pairing, below: &str) -> Vec<Item> {
-    homeport_sync::ls(&it.pair, &mut it.journal(), below, &it.options).unwrap()
+    let listed = homeport_sync::ls(&it.pair, &mut it.journal(), below, &it.options).unwrap();
+    assert_eq!(listed.notes, []);
+    listed.items
 }
 
 fn states(it: &Pairing) -> BTreeMap<String, SyncState> {

@@ -6,7 +6,7 @@ mod harness;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use harness::{Pairing, Resolve, Side, Verdict, always, verdict};
 use homeport_sync::fs::{Gate, Op};
@@ -177,6 +177,83 @@ fn a_kept_version_lies_under_its_old_path_for_as_long_as_it_is_kept() {
     assert_eq!(it.journal().recycle_sweep(now, hour).unwrap(), 0);
     assert_eq!(it.journal().recycle_sweep(now + 2 * hour, hour).unwrap(), 1);
     assert_eq!(it.recycle().len(), 0);
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const KEEP: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// A version was kept by a run at this time, as the clock said.
+fn kept_at(now: SystemTime) -> Pairing {
+    let it = Pairing::in_step(&[("f", "one"), ("rest", "x")]);
+    it.remove(Side::Remote, "f");
+    let (pair, options) = (&it.pair, &it.options);
+    homeport_sync::sync(pair, &mut it.journal(), options, now, &mut harness::go_on).unwrap();
+    assert_eq!(it.recycle(), [b"one"]);
+    it
+}
+
+#[test]
+fn a_version_that_was_kept_while_the_clock_was_wrong_stays_as_long_as_any() {
+    let now = it_is();
+    for wrong in [UNIX_EPOCH, UNIX_EPOCH + DAY, now - 400 * DAY, now + 400 * DAY] {
+        let it = kept_at(wrong);
+        let journal = it.journal();
+        assert_eq!(journal.recycle_sweep(wrong, KEEP).unwrap(), 0);
+        for day in 0..=29 {
+            assert_eq!(journal.recycle_sweep(now + day * DAY, KEEP).unwrap(), 0, "{day}");
+        }
+        assert_eq!(it.recycle(), [b"one"]);
+        let later = (30..=32).map(|day| journal.recycle_sweep(now + day * DAY, KEEP).unwrap());
+        assert_eq!(later.sum::<u64>(), 1);
+        assert!(it.recycle().is_empty());
+    }
+}
+
+#[test]
+fn a_clock_that_is_wrong_while_it_is_swept_costs_nothing() {
+    let now = it_is();
+    let it = kept_at(now);
+    let journal = it.journal();
+    let minute = Duration::from_secs(60);
+    // Exchanges go on while it is wrong, and it is set right in between.
+    for _ in 0..5 {
+        for wrong in [now + 400 * DAY, now, UNIX_EPOCH, now + minute] {
+            assert_eq!(journal.recycle_sweep(wrong, KEEP).unwrap(), 0);
+            assert_eq!(journal.recycle_sweep(wrong + minute, KEEP).unwrap(), 0);
+        }
+    }
+    assert_eq!(it.recycle(), [b"one"]);
+}
+
+#[test]
+fn what_lies_in_the_recycle_area_outlives_its_journal() {
+    let it = kept_at(it_is());
+    for day in 0..20 {
+        it.journal().recycle_sweep(it_is() + day * DAY, KEEP).unwrap();
+    }
+    let shelf = || Pairing::list(&it.state.join("recycle"));
+    assert!(shelf()[0].ends_with("-here@0"), "{:?}", shelf());
+    for name in Pairing::list(&it.state) {
+        if name.starts_with("journal.db") {
+            fs::remove_file(it.state.join(name)).unwrap();
+        }
+    }
+    // A folder that an older journal has seen for longer than this one knows is new to this one.
+    let old = it.state.join("recycle").join("1900000000-abcdef00-here@900000000");
+    fs::create_dir(old).unwrap();
+    for day in 20..49 {
+        assert_eq!(it.journal().recycle_sweep(it_is() + day * DAY, KEEP).unwrap(), 0);
+    }
+    assert_eq!(shelf().len(), 2);
+    for day in 49..53 {
+        it.journal().recycle_sweep(it_is() + day * DAY, KEEP).unwrap();
+    }
+    assert_eq!(shelf(), Vec::<String>::new());
+}
+
+/// The time of a run.
+fn it_is() -> SystemTime {
+    Pairing::new().now()
 }
 
 #[test]

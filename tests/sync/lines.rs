@@ -45,6 +45,34 @@ fn the_documented_text() {
 }
 
 #[test]
+fn a_name_forges_no_event() {
+    let forged = "a]\n1:0x00000000:It is done.:[]\nb";
+    let event = Event::item_result(forged, &item(Verdict::Done), 0);
+    let text = event.to_string();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert_eq!(
+        text,
+        "3:0x00000000:The operation completed successfully.:[a]%0A1:0x00000000:It is done.:[]%0Ab]"
+    );
+    assert_eq!(parse(&text).unwrap().path.as_deref(), Some(forged));
+    for (path, written) in [
+        ("\r\u{1b}[2J\u{7f}\u{85}\u{2028}", "%0D%1B[2J%7F%C2%85%E2%80%A8"),
+        ("100 %.txt", "100 %25.txt"),
+        ("%0A%", "%250A%25"),
+        ("ü€%", "ü€%25"),
+    ] {
+        let text = Event::item_begin(path, Did::Upload).to_string();
+        assert_eq!(text, format!("2:0x00000000:The operation completed successfully.:[{written}]"));
+        assert_eq!(parse(&text).unwrap().path.as_deref(), Some(path));
+    }
+    // What others write without escaping stays as it is.
+    for path in ["100 %.txt", "%zz", "%", "%4", "%+1", "%ff"] {
+        let text = format!("2:0:x:[{path}]");
+        assert_eq!(parse(&text).unwrap().path.as_deref(), Some(path));
+    }
+}
+
+#[test]
 fn results_in_every_form_and_words_in_every_language() {
     for (text, code) in [
         ("3:0x80070005:Zugriff verweigert:[a]", ResultCode::AccessDenied),
@@ -116,7 +144,7 @@ fn json_says_why_something_was_not_done() {
 
 /// Any event that a run can tell, with paths that look like the text around them.
 fn events() -> impl Strategy<Value = Event> {
-    let path = prop_oneof![".{1,20}", r"[:\[\]\n0-3x ]{1,12}", Just(PATH.to_owned())];
+    let path = prop_oneof!["(?s).{1,20}", r"[:\[\]\n%0-3xA ]{1,12}", Just(PATH.to_owned())];
     let reason = prop::sample::select(Reason::ALL.to_vec());
     let action = prop::option::of(Just(Did::Download));
     (reason, prop::sample::select(CODES), path, action, any::<u64>()).prop_map(
@@ -131,6 +159,7 @@ fn events() -> impl Strategy<Value = Event> {
 proptest! {
     #[test]
     fn the_text_leads_back(event in events()) {
+        prop_assert!(!event.to_string().contains(char::is_control));
         prop_assert_eq!(parse(&event.to_string()), Ok(event.as_told()));
         prop_assert_eq!(event.to_string().parse::<Event>(), Ok(event.as_told()));
     }

@@ -22,8 +22,15 @@ use crate::throttle::Throttle;
 pub const BLOCK_BYTES: usize = 256 << 10;
 /// Files of at least this size have their blocks' hashes kept.
 pub const LARGE_BYTES: u64 = 16 << 20;
+/// Files of at most this size have their blocks' hashes kept: 128 MiB of them at most.
+pub const LISTED_BYTES_MAX: u64 = 1 << 40;
+/// The largest file that is read. A hole takes no room on a disk, so a few bytes may claim to be a
+/// file that nobody could read in a year.
+pub const FILE_BYTES_MAX: u64 = 16 << 40;
 /// How much one thread hashes at a time.
 const SPAN_BLOCKS: u64 = 16;
+/// How many spans are given out to the threads at a time.
+const WINDOW_SPANS: u64 = 256;
 
 /// The hashes of a file's blocks, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,12 +91,23 @@ pub struct Summed {
     pub blocks: Option<Blocks>,
 }
 
-fn summed(blocks: Blocks, bytes: u64) -> Summed {
-    let blocks = (bytes >= LARGE_BYTES).then_some(blocks);
-    match &blocks {
-        Some(list) => Summed { hash: list.root(bytes), bytes, blocks },
-        None => Summed { hash: Hash::default(), bytes, blocks },
+/// Whether the hashes of the blocks of a file of this size are kept.
+fn is_listed(size: u64) -> bool {
+    (LARGE_BYTES..=LISTED_BYTES_MAX).contains(&size)
+}
+
+/// A file was longer or shorter than it should be, or holds something else.
+fn changed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it changed while it was read")
+}
+
+fn check_size(size: u64) -> io::Result<()> {
+    if size <= FILE_BYTES_MAX {
+        return Ok(());
     }
+    let most = FILE_BYTES_MAX >> 40;
+    let error = format!("it is too large: {size} bytes, and {most} TiB is the most that is read");
+    Err(io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// What a person or a sign-out may want of a copy while it runs.
@@ -135,13 +153,13 @@ pub fn read_full(from: &dyn Reader, buffer: &mut [u8], offset: u64) -> io::Resul
 /// Reads a file whose size is known, with all threads if it is large.
 ///
 /// # Errors
-/// As `pread`.
+/// `InvalidData` for one that is larger than [`FILE_BYTES_MAX`]; `UnexpectedEof` for one that is
+/// longer than it should be, or a large one that is shorter; as `pread`.
 pub fn sum(from: &dyn Reader, size: u64, control: &Control, crew: Crew) -> io::Result<Summed> {
-    if size < LARGE_BYTES {
+    if !is_listed(size) {
         return pass(from, size, control, &mut |_, _| Ok(()));
     }
     let count = size.div_ceil(BLOCK_BYTES as u64);
-    let spans: Vec<u64> = (0..count).step_by(SPAN_BLOCKS as usize).collect();
     let read = |first: &u64| -> io::Result<(Vec<ChainingValue>, u64)> {
         control.go_on()?;
         let blocks = SPAN_BLOCKS.min(count - first);
@@ -150,12 +168,27 @@ pub fn sum(from: &dyn Reader, size: u64, control: &Control, crew: Crew) -> io::R
         let list = buffer[..filled].chunks(BLOCK_BYTES).zip(*first..);
         Ok((list.map(|(bytes, at)| block_hash(bytes, at)).collect(), filled as u64))
     };
-    let lists = crew.map(&spans, read).into_iter().collect::<io::Result<Vec<_>>>()?;
-    let bytes: u64 = lists.iter().map(|(_, bytes)| bytes).sum();
-    if bytes != size {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it changed while it was read"));
+    let mut blocks = Blocks::default();
+    let mut bytes = 0;
+    // A window at a time: how much memory it takes is to follow from what was read, not from the
+    // size that the file claims to have.
+    for window in (0..count).step_by((SPAN_BLOCKS * WINDOW_SPANS) as usize) {
+        let end = count.min(window + SPAN_BLOCKS * WINDOW_SPANS);
+        let spans: Vec<u64> = (window..end).step_by(SPAN_BLOCKS as usize).collect();
+        for list in crew.map(&spans, read) {
+            let (list, filled) = list?;
+            blocks.0.extend(list);
+            bytes += filled;
+        }
+        if bytes != size.min(end * BLOCK_BYTES as u64) {
+            return Err(changed());
+        }
     }
-    Ok(summed(Blocks(lists.into_iter().flat_map(|(list, _)| list).collect()), size))
+    // One byte more than expected shows that it has grown.
+    if bytes != size || from.read_at(&mut [0], size)? != 0 {
+        return Err(changed());
+    }
+    Ok(Summed { hash: blocks.root(size), bytes, blocks: Some(blocks) })
 }
 
 /// Reads a file from its beginning to its end, and hands each block on.
@@ -165,6 +198,7 @@ fn pass(
     control: &Control,
     each: &mut dyn FnMut(&[u8], u64) -> io::Result<()>,
 ) -> io::Result<Summed> {
+    check_size(size)?;
     // One byte more than expected shows at once that a file has grown.
     let room = usize::try_from(size.saturating_add(1)).unwrap_or(BLOCK_BYTES);
     let mut buffer = vec![0; room.min(BLOCK_BYTES)];
@@ -177,9 +211,13 @@ fn pass(
         if filled == 0 {
             break;
         }
+        // A file that grows as fast as it is read has no end.
+        if bytes + filled as u64 > size {
+            return Err(changed());
+        }
         let part = &buffer[..filled];
         each(part, bytes)?;
-        if size >= LARGE_BYTES {
+        if is_listed(size) {
             blocks.0.push(block_hash(part, bytes / BLOCK_BYTES as u64));
         } else {
             plain.update(part);
@@ -189,16 +227,19 @@ fn pass(
             break;
         }
     }
-    if size >= LARGE_BYTES && bytes == size {
-        return Ok(summed(blocks, bytes));
+    match is_listed(size) {
+        true if bytes == size => {
+            Ok(Summed { hash: blocks.root(size), bytes, blocks: Some(blocks) })
+        }
+        true => Err(changed()),
+        false => Ok(Summed { hash: plain.finalize().into(), bytes, blocks: None }),
     }
-    Ok(Summed { hash: plain.finalize().into(), bytes, blocks: None })
 }
 
 /// Copies a file whose size is known.
 ///
 /// # Errors
-/// As `pread`, `pwrite`.
+/// As [`sum`]; as `pwrite`.
 pub fn copy(
     from: &dyn Reader,
     to: &mut dyn Writer,
@@ -219,9 +260,12 @@ pub fn copy(
 /// how many bytes travelled. What is known of the new version already is not read again, but for
 /// the blocks that travel.
 ///
+/// What came of it is read back and compared. A program that has the older version in its memory
+/// may have written to it without its stamp showing that; what then differs travels as well.
+///
 /// # Errors
-/// `Unsupported` where the target cannot copy by itself; nothing is written then. As `pread`,
-/// `pwrite`.
+/// `Unsupported` where the target cannot copy by itself; nothing is written then. `UnexpectedEof`
+/// when either file changed meanwhile. As `pread`, `pwrite`.
 pub fn patch(
     (from, known): (&dyn Reader, Option<&Summed>),
     old: (&dyn Reader, &Blocks),
@@ -241,23 +285,43 @@ pub fn patch(
         return Err(io::ErrorKind::Unsupported.into());
     }
     to.copy_whole(old.0, true)?;
+    let mut travelled = carry(from, blocks, differing, to, (control, throttle))?;
+    if to.stamp()?.size != size {
+        return Err(changed());
+    }
+    let assembled = sum(&*to.reader()?, size, control, crew)?;
+    if assembled.hash != new.hash {
+        let others: Vec<u64> =
+            blocks.differing(assembled.blocks.as_ref().unwrap_or(&Blocks::default())).collect();
+        travelled += carry(from, blocks, others, to, (control, throttle))?;
+    }
+    Ok((new, travelled))
+}
+
+/// Copies some blocks, each proven to be the one that is listed; gives how many bytes they have.
+fn carry(
+    from: &dyn Reader,
+    blocks: &Blocks,
+    numbers: Vec<u64>,
+    to: &mut dyn Writer,
+    (control, throttle): (&Control, &Throttle),
+) -> io::Result<u64> {
     let mut buffer = vec![0; BLOCK_BYTES];
     let mut travelled = 0;
-    for number in differing {
+    for number in numbers {
         control.go_on()?;
         let offset = number * BLOCK_BYTES as u64;
         let filled = read_full(from, &mut buffer, offset)?;
         let part = &buffer[..filled];
         if blocks.0.get(number as usize) != Some(&block_hash(part, number)) {
-            let error = "it changed while it was read";
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, error));
+            return Err(changed());
         }
         to.write_at(part, offset)?;
         travelled += filled as u64;
         control.bytes.fetch_add(filled as u64, Ordering::Relaxed);
         throttle.spend(filled as u64, &control.cancel);
     }
-    Ok((new, travelled))
+    Ok(travelled)
 }
 
 #[cfg(test)]
@@ -310,11 +374,88 @@ mod tests {
 
     #[test]
     fn a_file_that_has_another_length_than_expected_shows_it() {
-        let file = Bytes(vec![1; LARGE_BYTES as usize]);
-        for expected in [0, 10, LARGE_BYTES - 1] {
-            let found = sum(&file, expected, &Control::default(), Crew::Alone).unwrap();
-            assert_ne!(found.bytes, expected);
+        let file = Bytes(vec![1; LARGE_BYTES as usize + 1]);
+        for expected in [0, 10, BLOCK_BYTES as u64, LARGE_BYTES - 1, LARGE_BYTES] {
+            let error = sum(&file, expected, &Control::default(), Crew::Alone).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{expected}");
         }
-        sum(&file, LARGE_BYTES + 1, &Control::default(), Crew::All).unwrap_err();
+        sum(&file, LARGE_BYTES + 2, &Control::default(), Crew::All).unwrap_err();
+        let short = sum(&Bytes(vec![1; 9]), 10, &Control::default(), Crew::Alone).unwrap();
+        assert_eq!(short.bytes, 9);
+    }
+
+    /// Grows as fast as it is read, and counts how often it is.
+    #[derive(Default)]
+    struct Endless(AtomicU64);
+
+    impl Reader for Endless {
+        fn stamp(&self) -> io::Result<Stamp> {
+            Ok(Stamp::default())
+        }
+
+        fn read_at(&self, buffer: &mut [u8], _: u64) -> io::Result<usize> {
+            assert!(self.0.fetch_add(1, Ordering::Relaxed) < 1_000, "it is read for ever");
+            buffer.fill(0);
+            Ok(buffer.len())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn as_any(&self) -> &dyn std::any::Any {
+            self
+        }
+    }
+
+    struct Written(Vec<u8>);
+
+    impl Writer for Written {
+        fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+            assert_eq!(offset, self.0.len() as u64);
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn copy_whole(&mut self, _: &dyn Reader, _: bool) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn reader(&self) -> io::Result<Box<dyn Reader>> {
+            Ok(Box::new(Bytes(self.0.clone())))
+        }
+
+        fn dress(&mut self, _: u32, _: Option<i64>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn stamp(&self) -> io::Result<Stamp> {
+            Ok(Stamp { size: self.0.len() as u64, ..Stamp::default() })
+        }
+    }
+
+    #[test]
+    fn no_more_is_copied_than_a_file_had() {
+        for size in [0, 10, 3 * BLOCK_BYTES as u64, LARGE_BYTES + 7] {
+            let mut to = Written(Vec::new());
+            let (control, throttle) = (Control::default(), Throttle::new(None));
+            let error = copy(&Endless::default(), &mut to, size, &control, &throttle).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            assert!(to.0.len() as u64 <= size, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_nobody_could_read_is_an_error() {
+        for size in [FILE_BYTES_MAX + 1, 7 << 60, u64::MAX] {
+            let error = sum(&Endless::default(), size, &Control::default(), Crew::All).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{size}");
+        }
+        // Nothing is set aside for what a file only claims to have.
+        sum(&Bytes(vec![1]), LISTED_BYTES_MAX, &Control::default(), Crew::Alone).unwrap_err();
     }
 }

@@ -55,7 +55,7 @@ pub use engine::{Moment, Side, Sides, SyncError, settle, sync, sync_volumes, syn
 pub use evict::{Evicted, Limits, evict, evict_volumes};
 pub use item::{Content, Entry, Hash, Kind, Stamp};
 pub use journal::{Journal, JournalError};
-pub use ls::{Item, ls, ls_volumes};
+pub use ls::{Item, Listed, ls, ls_volumes};
 pub use pending::pending;
 pub use reconcile::{Action, Clash, reconcile};
 pub use report::{

@@ -2,8 +2,11 @@
 //!
 //! The text is `Reason:Result:ResultText:[Path]`, as `Win32_OfflineFilesCache.Synchronize` hands
 //! it to `OnProgress`. The documentation says that the result is an HRESULT and zero for success;
-//! it is written as `0x%08X`, the usual form of one, and read in decimal as well. A path may hold
-//! any character, a line break included: a reader that goes by lines wants the JSON.
+//! it is written as `0x%08X`, the usual form of one, and read in decimal as well.
+//!
+//! A name may hold a line break, and could so forge an event of its own. So control characters and
+//! line breaks of a path are written as in a URL, `%0A`, and a percent sign as `%25`; both are read
+//! back. The JSON holds the path as it is.
 
 use std::fmt;
 use std::str::FromStr;
@@ -135,8 +138,43 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.as_deref().filter(|_| self.reason.is_item()).unwrap_or_default();
         let (reason, code) = (self.reason.number(), self.code);
-        write!(f, "{reason}:0x{:08X}:{}:[{path}]", code.hresult(), code.text())
+        write!(f, "{reason}:0x{:08X}:{}:[{}]", code.hresult(), code.text(), Escaped(path))
     }
+}
+
+/// A path without line breaks and control characters.
+struct Escaped<'p>(&'p str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_odd = |c: char| c == '%' || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        for part in self.0.split_inclusive(is_odd) {
+            let odd = part.chars().next_back().filter(|c| is_odd(*c));
+            f.write_str(part.trim_end_matches(is_odd))?;
+            let mut bytes = [0; 4];
+            let bytes = odd.map_or(&[][..], |odd| odd.encode_utf8(&mut bytes).as_bytes());
+            bytes.iter().try_for_each(|byte| write!(f, "%{byte:02X}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a path as [`Escaped`] writes it; what is not written so stays as it is.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, more @ ..] = rest {
+        let byte = match more {
+            [a, b, ..] if *first == b'%' => {
+                let digit = |digit: &u8| char::from(*digit).to_digit(16);
+                digit(a).zip(digit(b)).and_then(|(a, b)| u8::try_from(a * 16 + b).ok())
+            }
+            _ => None,
+        };
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &more[2..] } else { more };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
 /// Why a text is no event.
@@ -192,7 +230,7 @@ pub fn parse(text: &str) -> Result<Event, LineError> {
     if !reason.is_item() && !path.is_empty() {
         return Err(LineError::UnexpectedPath { path: path.to_owned() });
     }
-    let path = (!path.is_empty()).then(|| path.to_owned());
+    let path = (!path.is_empty()).then(|| unescaped(path));
     Ok(Event { path, ..Event::of_run(reason, code, 0) })
 }
 

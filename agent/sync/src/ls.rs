@@ -12,12 +12,12 @@ use crate::item::{Base, Entry, Kind};
 use crate::journal::{Journal, Readers};
 use crate::look::is_as_recorded;
 use crate::open;
-use crate::path::lies_at;
+use crate::path::{lies_at, lies_in};
 use crate::pins::Pins;
-use crate::report::{Options, Pair};
+use crate::report::{ItemResult, Options, Pair};
 use crate::roots::prove_both;
 use crate::state::{Here, Shape, SyncState, There, classify, is_conflict};
-use crate::walk::{Both, Delta, Walk};
+use crate::walk::{Both, Delta, Found, Walk};
 
 /// One file, folder or link of a pair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,15 @@ pub struct Item {
     pub conflict: bool,
 }
 
+/// What stands below a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The items, in the order of paths; without those about which nothing can be said.
+    pub items: Vec<Item>,
+    /// What could not be read, or takes no part, and why, in the order of paths.
+    pub notes: Vec<ItemResult>,
+}
+
 /// Lists the items below a path, in the order of paths; "" is everything. Nothing is changed.
 ///
 /// # Errors
@@ -52,7 +61,7 @@ pub fn ls(
     journal: &mut Journal,
     below: &str,
     options: &Options,
-) -> Result<Vec<Item>, SyncError> {
+) -> Result<Listed, SyncError> {
     let sides = open::open(pair, journal, options)?;
     ls_volumes(&sides, journal, below, options)
 }
@@ -66,7 +75,7 @@ pub fn ls_volumes(
     journal: &mut Journal,
     below: &str,
     options: &Options,
-) -> Result<Vec<Item>, SyncError> {
+) -> Result<Listed, SyncError> {
     let [local, remote, _] = sides.trees(&Open, Crew::of(options.threads));
     let both = Both { local: &local, remote: &remote };
     prove_both(&both, journal, options)?;
@@ -85,12 +94,28 @@ pub fn ls_volumes(
         items: BTreeMap::new(),
     };
     teller.known(&journal.readers(), below)?;
-    for delta in walk.found.deltas {
+    for delta in &walk.found.deltas {
         if lies_at(&delta.path, below) {
-            teller.differing(&delta);
+            teller.differing(delta);
         }
     }
-    Ok(teller.items.into_values().collect())
+    let notes = notes(&mut walk.found, below);
+    // What the journal knows of it says nothing about what stands there now. What is left out on
+    // purpose, as a suspended folder is, has no note and is as it was.
+    let noted: HashSet<&str> = notes.iter().map(|note| note.path.as_str()).collect();
+    let found = walk.found.unknown.iter().chain(&walk.found.undecided).map(String::as_str);
+    let unknown: HashSet<&str> = found.filter(|path| noted.contains(path)).collect();
+    teller.items.retain(|path, _| !lies_in(&unknown, path));
+    Ok(Listed { items: teller.items.into_values().collect(), notes })
+}
+
+/// What the walk notes below a path, or about a folder above it; what both sides hide, once.
+fn notes(found: &mut Found, below: &str) -> Vec<ItemResult> {
+    let mut notes = std::mem::take(&mut found.notes);
+    notes.retain(|note| lies_at(&note.path, below) || lies_at(below, &note.path));
+    notes.sort_by(|a, b| a.path.cmp(&b.path));
+    notes.dedup_by(|a, b| a.path == b.path);
+    notes
 }
 
 struct Teller<'a, 'g> {

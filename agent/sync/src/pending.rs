@@ -2,18 +2,21 @@
 
 use crate::crew::Crew;
 use crate::engine::{Side, SyncError};
-use crate::fs::{Open, PATH_BYTES_MAX, Tree};
+use crate::fs::{DEPTH_MAX, Open, PATH_BYTES_MAX, Tree};
 use crate::item::{Base, Entry, Kind};
 use crate::journal::Journal;
 use crate::look::is_as_recorded;
 use crate::open::open_local;
 use crate::path::join;
-use crate::report::{ITEMS_MAX, Options, Pair, Pending, PendingChange, PendingItem};
+use crate::report::{
+    Did, FailureKind, ITEMS_MAX, ItemResult, Options, Pair, Pending, PendingChange, PendingItem,
+    Verdict,
+};
 use crate::roots;
-use crate::scan::{Filter, read_folder};
+use crate::scan::{Filter, Listing, failure, read_folder};
 use crate::walk::is_emptied;
 
-/// Lists what is only on this computer.
+/// Lists what is only on this computer, and what of it no run can send.
 ///
 /// # Errors
 /// [`SyncError`]; a root that was swapped or emptied is no list of removals.
@@ -38,7 +41,7 @@ pub fn pending(
     while let Some((folder, stands, number)) = waiting.pop() {
         let listing = match stands {
             true => read_folder(&tree, true, &folder, &filter),
-            false => Ok(crate::scan::Listing::default()),
+            false => Ok(Listing::default()),
         };
         let listing = match listing {
             Ok(listing) => listing,
@@ -46,8 +49,14 @@ pub fn pending(
                 let (side, path) = (Side::Local, pair.local.clone());
                 return Err(SyncError::RootUnavailable { side, path, source });
             }
-            Err(_) => continue, // what cannot be seen is no removal
+            // What cannot be seen is no removal.
+            Err(error) => {
+                cannot_send(&mut pending, folder.clone(), failure("list", &folder, &error));
+                continue;
+            }
         };
+        let notes = listing.notes.iter().cloned();
+        notes.for_each(|note| cannot_send(&mut pending, note.path, note.result));
         let rows = number.map_or(Ok(Vec::new()), |number| readers.rows(number))?;
         let hidden = |name: &str| listing.hidden.iter().any(|hidden| **hidden == *name);
         let emptied = folder.is_empty() && is_emptied(&listing, &rows);
@@ -56,11 +65,12 @@ pub fn pending(
         }
         for (name, entry) in &listing.entries {
             let at = rows.binary_search_by(|row| row.name.cmp(name)).ok();
-            let row = at.map(|at| &rows[at]);
-            let path = join(&folder, name);
+            let (row, path) = (at.map(|at| &rows[at]), join(&folder, name));
             note(&mut pending, &tree, &path, entry, row.map(|row| &row.base));
-            if entry.kind == Kind::Dir {
-                waiting.push((path, true, row.and_then(|row| row.folder)));
+            match entry.kind {
+                Kind::Dir if is_too_deep(&path) => cannot_send(&mut pending, path, too_deep()),
+                Kind::Dir => waiting.push((path, true, row.and_then(|row| row.folder))),
+                _ => {}
             }
         }
         for row in rows {
@@ -71,17 +81,34 @@ pub fn pending(
             let path = join(&folder, &row.name);
             add(&mut pending, &path, PendingChange::Removed, 0);
             // A damaged journal may have a folder inside itself.
-            if path.len() <= PATH_BYTES_MAX {
+            if !is_too_deep(&path) {
                 waiting.extend(row.folder.map(|number| (path, false, Some(number))));
             }
         }
     }
     pending.items.sort_by(|a, b| a.path.cmp(&b.path));
+    pending.unsent.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(pending)
 }
 
+/// Whether a run does not go into a folder.
+fn is_too_deep(path: &str) -> bool {
+    path.len() > PATH_BYTES_MAX || path.split('/').count() > DEPTH_MAX
+}
+
+fn too_deep() -> Verdict {
+    Verdict::Failed { kind: FailureKind::Name, message: "it lies too deep".to_owned() }
+}
+
+fn cannot_send(pending: &mut Pending, path: String, result: Verdict) {
+    pending.total_unsent += 1;
+    if pending.unsent.len() < ITEMS_MAX {
+        pending.unsent.push(ItemResult { path, action: Did::Scan, result });
+    }
+}
+
 fn note(pending: &mut Pending, tree: &Tree<'_>, path: &str, entry: &Entry, base: Option<&Base>) {
-    let size = entry.stamp.size;
+    let size = if entry.kind == Kind::Dir { 0 } else { entry.stamp.size };
     match base {
         None => add(pending, path, PendingChange::Created, size),
         Some(base) if !is_as_recorded(tree, path, entry, base, base.here) => {
@@ -93,7 +120,7 @@ fn note(pending: &mut Pending, tree: &Tree<'_>, path: &str, entry: &Entry, base:
 
 fn add(pending: &mut Pending, path: &str, change: PendingChange, bytes: u64) {
     pending.total_items += 1;
-    pending.total_bytes += bytes;
+    pending.total_bytes = pending.total_bytes.saturating_add(bytes);
     if pending.items.len() < ITEMS_MAX {
         pending.items.push(PendingItem { path: path.to_owned(), change, bytes });
     }

@@ -353,6 +353,13 @@ pub struct Pending {
     pub total_items: u64,
     /// Their size.
     pub total_bytes: u64,
+    /// What stands here and no run can send, and why: names that are not UTF-8, pipes, what a file
+    /// screen keeps out, folders that cannot be read. At most [`ITEMS_MAX`].
+    #[serde(default)]
+    pub unsent: Vec<ItemResult>,
+    /// How many of those there are; what is in a folder that cannot be read is not counted.
+    #[serde(default)]
+    pub total_unsent: u64,
 }
 
 /// A local change that is not on the share yet.

@@ -201,7 +201,14 @@ pub trait Writer: Send {
     ///
     /// # Errors
     /// `Unsupported` where nothing of that kind is possible; nothing is written then.
+    /// `UnexpectedEof` when less was copied than the other file is long; this one is of no use then.
     fn copy_whole(&mut self, from: &dyn Reader, may_copy: bool) -> io::Result<()>;
+
+    /// Reads what was written so far.
+    ///
+    /// # Errors
+    /// As `dup`.
+    fn reader(&self) -> io::Result<Box<dyn Reader>>;
 
     /// Gives the file its permission bits and, if one is given, its modification time. A share that
     /// keeps no permission bits is no error.

@@ -111,7 +111,7 @@ impl Volume for OsVolume {
     }
 
     fn in_use(&self) -> InUse {
-        rustix::fs::fstat(&self.root).map(|stat| InUse::of_device(stat.st_dev)).unwrap_or_default()
+        InUse::of_volume(self.root.as_fd())
     }
 }
 
@@ -200,7 +200,7 @@ impl Folder for OsFolder {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn Writer>> {
         let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))?;
         Ok(Box::new(OsFile { fd, stamps_tell: self.stamps_tell }))
     }
@@ -314,23 +314,22 @@ impl Writer for OsFile {
         let Some(from) = from.as_any().downcast_ref::<Self>() else {
             return Err(io::ErrorKind::Unsupported.into());
         };
+        let size = from.look()?.size;
         match rustix::fs::ioctl_ficlone(self.fd.as_fd(), from.fd.as_fd()) {
-            Ok(()) => return Ok(()),
+            Ok(()) if self.look()?.size == size => return Ok(()),
+            Ok(()) => return Err(changed()),
             Err(Errno::NOSPC) => return Err(Errno::NOSPC.into()),
             Err(_) if !may_copy => return Err(io::ErrorKind::Unsupported.into()),
             Err(_) => {}
         }
         let (mut read, mut written) = (0, 0);
-        loop {
-            let copied = rustix::fs::copy_file_range(
-                &from.fd,
-                Some(&mut read),
-                &self.fd,
-                Some(&mut written),
-                COPY_BYTES,
-            );
-            match copied {
-                Ok(0) => return Ok(()),
+        while written < size {
+            let most = usize::try_from(size - written).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+            let (read, to) = (Some(&mut read), Some(&mut written));
+            match rustix::fs::copy_file_range(&from.fd, read, &self.fd, to, most) {
+                // Some file systems say this of files that are not at their end.
+                Ok(0) if written == 0 => return Err(io::ErrorKind::Unsupported.into()),
+                Ok(0) => return Err(changed()),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
                     if written == 0 =>
@@ -340,6 +339,11 @@ impl Writer for OsFile {
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(())
+    }
+
+    fn reader(&self) -> io::Result<Box<dyn Reader>> {
+        Ok(Box::new(Self { fd: self.fd.try_clone()?, stamps_tell: self.stamps_tell }))
     }
 
     fn dress(&mut self, mode: u32, mtime_ns: Option<i64>) -> io::Result<()> {
@@ -363,6 +367,11 @@ impl Writer for OsFile {
     fn stamp(&self) -> io::Result<Stamp> {
         self.look()
     }
+}
+
+/// A file had another length at its end than at its beginning.
+fn changed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it changed while it was copied")
 }
 
 fn stamp(stat: &rustix::fs::Stat, stamps_tell: bool) -> Stamp {

@@ -35,6 +35,7 @@ pub(crate) use rows::{Readers, Row};
 use crate::fs::DEPTH_MAX;
 use crate::item::{Base, Hash};
 use crate::path::split;
+use crate::recycle::Age;
 use crate::report::Conflict;
 
 /// Applied in order, each once.
@@ -83,6 +84,8 @@ const MIGRATIONS: &[&str] = &[
     ",
 ];
 
+/// Where it keeps how much time the sweeps of the recycle area went through.
+const RECYCLE_AGE: &str = "recycle-age";
 /// Numbers of folders to remember at most.
 const NUMBERS_MAX: usize = 50_000;
 /// The number of the root among folders.
@@ -204,13 +207,19 @@ impl Journal {
         self.path.with_file_name("recycle")
     }
 
-    /// Removes versions from the recycle area that are older than `keep`; gives how many runs'.
+    /// Removes versions from the recycle area that sweeps have seen for longer than `keep`; gives
+    /// how many runs'. The time between two sweeps counts as a day at most, so that a wrong clock
+    /// costs nothing.
     ///
     /// # Errors
-    /// [`JournalError::File`].
+    /// [`JournalError::File`]; [`JournalError::Database`].
     pub fn recycle_sweep(&self, now: SystemTime, keep: Duration) -> Result<u64, JournalError> {
         let path = self.recycle_area();
-        let swept = crate::recycle::sweep(&path, now, keep);
+        let known = self.meta(RECYCLE_AGE)?;
+        let age = Age::read(known.as_deref()).at(now);
+        // Before anything goes by it: what a sweep saw must not come again.
+        self.set_meta(RECYCLE_AGE, &age.text())?;
+        let swept = crate::recycle::sweep(&path, age, keep);
         swept.map_err(|source| JournalError::File { path, source })
     }
 
