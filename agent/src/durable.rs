@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Replaces a file's content: beside, flush, rename, flush the directory. Makes the directory.
 ///
@@ -19,6 +19,58 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     beside.as_file().sync_all()?;
     beside.persist(path).map_err(|error| error.error)?;
     sync_dir(directory)
+}
+
+/// A file on its way to its place: written beside it, and there only when it is whole. Its owner alone
+/// may read it. Whoever gives up leaves nothing behind.
+#[derive(Debug)]
+pub struct Beside {
+    file: tempfile::NamedTempFile,
+    directory: PathBuf,
+    path: PathBuf,
+}
+
+impl Beside {
+    /// Begins a file in a directory that exists.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new(".")).to_owned();
+        let file = tempfile::Builder::new().prefix(".homeport-").tempfile_in(&directory)?;
+        Ok(Self { file, directory, path: path.to_owned() })
+    }
+
+    /// Where it is until it is whole.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Puts it in its place: flush, rename, flush the directory. Without `overwrite` a file that is
+    /// there stays there.
+    ///
+    /// # Errors
+    /// The first operation that fails; `AlreadyExists` when something is in its place.
+    pub fn finish(self, overwrite: bool) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        match overwrite {
+            true => self.file.persist(&self.path),
+            false => self.file.persist_noclobber(&self.path),
+        }
+        .map_err(|error| error.error)?;
+        sync_dir(&self.directory)
+    }
+}
+
+impl io::Write for Beside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Largest file that is read whole from a home or a policy directory.

@@ -16,7 +16,7 @@ use crate::identity;
 use crate::limits::{DIRECTORY_FRESH, DIRECTORY_SAME_TURN};
 use crate::outcome::chain;
 use crate::plan::Occasion;
-use crate::settings::{DirectorySettings, Settings};
+use crate::settings::{DirectorySettings, LdapSettings, Settings};
 
 /// The directory as far as it can be seen now.
 #[derive(Debug)]
@@ -68,6 +68,14 @@ impl Export {
     }
 }
 
+/// What connects this computer to the live directory of its settings; nothing is asked yet. `seed`
+/// spreads a fleet over its servers.
+pub fn connector(settings: &Settings, ldap: &LdapSettings, seed: u64) -> Connector {
+    let (name, site) = (identity::computer_name(settings), settings.computer.site.clone());
+    let domain = identity::host_domain().or_else(system_domain);
+    Connector::new(ldap.clone(), &name, domain, site, seed, Tally::default())
+}
+
 impl Seen {
     /// What the settings name; nothing is asked yet.
     pub fn new(settings: &Settings, clock: &Clock, seed: u64) -> Self {
@@ -75,9 +83,7 @@ impl Seen {
             return Self::File(Box::default());
         };
         let (name, site) = (identity::computer_name(settings), settings.computer.site.clone());
-        let domain = identity::host_domain().or_else(system_domain);
-        let ldap = (**ldap).clone();
-        let connector = Connector::new(ldap, &name, domain, site.clone(), seed, Tally::default());
+        let connector = connector(settings, ldap, seed);
         let host = Host { name, os: identity::THIS_OS, site };
         Self::Live(Box::new(Live::new(connector, host, clock.clone(), &settings.state_dir, seed)))
     }

@@ -28,6 +28,7 @@ pub mod watching;
 // C: doers.
 pub mod load;
 pub mod facts;
+pub mod doctor;
 pub mod moving;
 pub mod retained;
 pub mod redirect;

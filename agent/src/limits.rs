@@ -106,3 +106,27 @@ pub const DIRECTORY_GROUPS_MAX: usize = 5_000;
 pub const DIRECTORY_PARTS_MAX: usize = 200;
 /// Groups of groups where the directory does not resolve them itself.
 pub const DIRECTORY_NESTING_MAX: usize = 16;
+/// Longest a domain controller may take for one page of an export.
+pub const SNAPSHOT_PAGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest an export waits for its connection.
+pub const SNAPSHOT_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Entries of one export; what it may weigh is `LDIF_BYTES_MAX`.
+pub const SNAPSHOT_ENTRIES_MAX: usize = 5_000_000;
+/// Parts that the members of one group are read in; a million at 1,500 a part.
+pub const SNAPSHOT_PARTS_MAX: usize = 700;
+/// Bases of one export.
+pub const SNAPSHOT_BASES_MAX: usize = 100;
+/// Attributes of one export that policy or the command line name.
+pub const SNAPSHOT_ATTRIBUTES_MAX: usize = 200;
+/// Servers that `doctor` looks at; the agent itself tries six.
+pub const DOCTOR_SERVERS_MAX: usize = 16;
+/// Longest each of doctor's questions may take.
+pub const DOCTOR_TIMEOUT: Duration = Duration::from_secs(5);
+/// Clocks further apart are worth a warning.
+pub const DOCTOR_SKEW_WARN: Duration = Duration::from_secs(60);
+/// Clocks this far apart end Kerberos (RFC 4120 1.6, and the policy of every domain since 2000).
+pub const DOCTOR_SKEW_FAIL: Duration = Duration::from_secs(300);
+/// A certificate that ends this soon is worth a warning.
+pub const DOCTOR_CERTIFICATE_WARN: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Largest keytab that is looked into; a computer's has some kilobytes.
+pub const KEYTAB_BYTES_MAX: u64 = 1 << 20;

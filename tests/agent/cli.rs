@@ -352,3 +352,27 @@ fn the_demo_plays_to_its_end() {
     }
     assert_eq!(world.homeport(&["demo", "--dir", "play"]).code, 4, "the directory is not empty");
 }
+
+#[test]
+fn doctor_and_snapshot_say_what_an_export_is_good_for() {
+    let world = World::with_staff();
+    let ran = world.homeport(&["doctor", "directory"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.starts_with("ok    settings  the export "), "{}", ran.out);
+    assert!(ran.out.ends_with("1 ok, 0 to look at, 0 failed\n"), "{}", ran.out);
+    let ran = world.homeport(&["directory", "snapshot", "--out", "new.ldif"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("set directory.kind = \"ldap\""), "{}", ran.err);
+    // The export of the settings serves where none is named.
+    world.ok(&["policy", "diff", "policy.d", "policy.d"]);
+    world.write("corp.ldif", "dn: x\n");
+    let ran = world.homeport(&["--json", "doctor", "directory"]);
+    assert_eq!(ran.code, 4);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["findings"][0]["level"], "fail");
+    assert!(json["findings"][0]["mend"].as_str().unwrap().contains("directory snapshot"));
+    std::fs::remove_file(world.path("agent.toml")).unwrap();
+    let ran = world.homeport(&["doctor", "directory"]);
+    assert_eq!(ran.code, 4);
+    assert!(ran.out.contains("FAIL  settings  cannot read the settings"), "{}", ran.out);
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::args_directory::{Directory, Doctor};
 pub use super::args_primary::PrimaryComputers;
 pub use super::args_sync::{
     Conflicts, Dirty, Keep, Ls, Pin, PinFor, ProgressForm, Release, Suspend, Sync,
@@ -42,6 +43,12 @@ pub enum Command {
     /// Compare and propose the lists of primary computers.
     #[command(subcommand)]
     PrimaryComputers(PrimaryComputers),
+    /// Export the directory.
+    #[command(subcommand)]
+    Directory(Directory),
+    /// Find out what is wrong, and how to mend it.
+    #[command(subcommand)]
+    Doctor(Doctor),
     /// Show what would be done for a user now, and why.
     Plan(Plan),
     /// Bring policy into force now, for one user or for everybody who is signed in.
@@ -149,7 +156,7 @@ pub struct Explain {
     /// The policy directory; without it the one of the settings.
     #[arg(long)]
     pub policy: Option<PathBuf>,
-    /// An LDIF export of the directory; without it the one of the settings.
+    /// An LDIF export of the directory; without it the directory of the settings.
     #[arg(long)]
     pub directory: Option<PathBuf>,
     /// The user: alice, CORP\alice or alice@corp.test.
@@ -182,9 +189,9 @@ pub struct Diff {
     pub old: PathBuf,
     /// The policy directory that is to replace it.
     pub new: PathBuf,
-    /// An LDIF export of the directory.
+    /// An LDIF export of the directory; without it the directory of the settings.
     #[arg(long)]
-    pub directory: PathBuf,
+    pub directory: Option<PathBuf>,
     /// The operating system of computers of which the directory does not say it.
     #[arg(long, value_enum, default_value = "windows")]
     pub os: OsName,

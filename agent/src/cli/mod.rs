@@ -1,9 +1,11 @@
 //! The command line: reads what is asked, has it done, prints the answer.
 
 mod args;
+mod args_directory;
 mod args_primary;
 mod args_sync;
 pub mod demo;
+mod directory;
 pub mod exit;
 mod interactive;
 mod offline;
@@ -138,6 +140,8 @@ fn carry_out(cli: Cli) -> Answer {
     match command {
         Command::Policy(command) => policy::carry_out(command, &settings, colour() && !json),
         Command::PrimaryComputers(command) => primary::carry_out(&command, &settings),
+        Command::Directory(command) => directory::carry_out(&command, &settings),
+        Command::Doctor(command) => directory::examine(&command, &settings),
         Command::Completions { shell } => {
             let mut out = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "homeport", &mut out);

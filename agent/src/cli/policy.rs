@@ -1,4 +1,4 @@
-//! `homeport policy …`: answers from files alone, for any user, computer and system.
+//! `homeport policy …`: answers for any user, computer and system, from files or the directory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use homeport_policy::decide::decide;
 use homeport_policy::diagnostic::{Severity, render};
 use homeport_policy::explain::explain;
-use homeport_policy::facts::{Cost, Directory, Network, Os};
+use homeport_policy::facts::{Cost, Directory, Facts, Network, Os};
 use homeport_policy::filter::applicable;
 use homeport_policy::layer::PolicySet;
 use homeport_policy::merge::merge;
@@ -15,22 +15,23 @@ use homeport_policy::reference;
 use serde_json::json;
 
 use super::args::{Diff, Explain, OsName, Policy, SchemaFormat};
+use super::directory::About;
 use super::service::settings;
-use super::{Answer, Said, Stopped};
+use super::{Answer, Said, Stopped, directory};
 use crate::cli::exit::Exit;
 use crate::directory::file::{Snapshot, load};
 use crate::facts::facts_for;
 use crate::identity::{THIS_OS, computer_name};
 use crate::outcome::chain;
 use crate::rehearse::rehearse;
-use crate::settings::{DirectorySettings, Settings};
+use crate::settings::DirectorySettings;
 use crate::source;
 
 pub(super) fn carry_out(command: Policy, settings: &Path, colour: bool) -> Answer {
     match command {
         Policy::Check { directory } => check(directory, settings, colour),
         Policy::Explain(args) => explain_one(&args, settings),
-        Policy::Diff(args) => diff(&args),
+        Policy::Diff(args) => diff(&args, settings),
         Policy::Schema { format, filter } => Ok(schema(format, &filter)),
     }
 }
@@ -80,22 +81,20 @@ fn load_directory(path: &Path) -> Result<Snapshot, Stopped> {
     })
 }
 
-/// The whole of a directory: an export that was named, else what the settings name.
-pub(super) fn directory_of(export: Option<&Path>, path: &Path) -> Result<Snapshot, Stopped> {
-    match export {
-        Some(export) => load_directory(export),
-        None => load_directory(&export_of(&settings(path)?)?),
+/// The whole of a directory: an export that was named, else what the settings name. `sets`: the
+/// policy directories whose templates it has to serve.
+pub(super) fn directory_of(
+    export: Option<&Path>,
+    path: &Path,
+    sets: &[&Path],
+) -> Result<Snapshot, Stopped> {
+    if let Some(export) = export {
+        return load_directory(export);
     }
-}
-
-/// The export that the settings name. A live directory is asked by the agent alone.
-fn export_of(settings: &Settings) -> Result<PathBuf, Stopped> {
+    let settings = settings(path)?;
     match &settings.directory {
-        DirectorySettings::File { path } => Ok(path.clone()),
-        DirectorySettings::Ldap(_) => {
-            let hint = "name an LDIF export with --directory";
-            Err(Stopped::new("the settings name a live directory", hint, Exit::Usage))
-        }
+        DirectorySettings::File { path } => load_directory(path),
+        DirectorySettings::Ldap(ldap) => directory::whole(&settings, ldap, sets),
     }
 }
 
@@ -114,14 +113,33 @@ fn cost(word: &str) -> Result<Cost, Stopped> {
     })
 }
 
-fn explain_one(args: &Explain, path: &Path) -> Answer {
-    let set = load_set(&policy_directory(args.policy.clone(), path)?)?;
-    let snapshot = directory_of(args.directory.as_deref(), path)?;
+/// What the directory says about the user and the computer that were named.
+fn facts_of(args: &Explain, path: &Path) -> Result<Facts, Stopped> {
     let computer = match &args.computer {
         Some(computer) => computer.clone(),
         None => computer_name(&settings(path)?),
     };
+    if args.directory.is_none() {
+        let settings = settings(path)?;
+        if let DirectorySettings::Ldap(ldap) = &settings.directory {
+            let about = About {
+                user: &args.user,
+                computer: &computer,
+                os: args.os.map(os),
+                site: args.site.clone(),
+            };
+            return directory::one(&settings, ldap, about);
+        }
+    }
+    let snapshot = directory_of(args.directory.as_deref(), path, &[])?;
     let known = args.os.map(os).or_else(|| snapshot.computer_os(&computer));
+    let (user, os, site) = (Some(args.user.as_str()), known.unwrap_or(THIS_OS), args.site.clone());
+    let (answered, network) = (Directory::Answered, Network::default());
+    Ok(facts_for(&snapshot, user, &computer, os, site, answered, network))
+}
+
+fn explain_one(args: &Explain, path: &Path) -> Answer {
+    let set = load_set(&policy_directory(args.policy.clone(), path)?)?;
     let directory = match (&args.directory_cached, args.directory_away) {
         (_, true) => Directory::Away,
         (None, false) => Directory::Answered,
@@ -133,8 +151,7 @@ fn explain_one(args: &Explain, path: &Path) -> Answer {
     };
     let network = Network { cost: cost(&args.cost)?, metered_bytes_today: 0 };
     let user = args.user.as_str();
-    let (os, site) = (known.unwrap_or(THIS_OS), args.site.clone());
-    let facts = facts_for(&snapshot, Some(user), &computer, os, site, directory, network);
+    let facts = Facts { directory, network, ..facts_of(args, path)? };
     if facts.user.is_none() {
         let message = format!("the directory has no user {user}");
         let hint = "write alice, CORP\\alice or alice@corp.test";
@@ -153,9 +170,9 @@ fn explain_one(args: &Explain, path: &Path) -> Answer {
     })
 }
 
-fn diff(args: &Diff) -> Answer {
+fn diff(args: &Diff, path: &Path) -> Answer {
     let (old, new) = (load_set(&args.old)?, load_set(&args.new)?);
-    let snapshot = load_directory(&args.directory)?;
+    let snapshot = directory_of(args.directory.as_deref(), path, &[&args.old, &args.new])?;
     let found = rehearse(&old, &new, &snapshot, os(args.os), args.all);
     let json = serde_json::to_value(&found).map_err(|error| Stopped::environment(&error))?;
     Ok(Said { text: found.to_string(), json, exit: Exit::Ok, coloured: false, aside: false })

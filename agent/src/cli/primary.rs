@@ -39,7 +39,7 @@ fn before(text: &str) -> Result<i64, Stopped> {
 fn report(args: &Report, settings: &Path) -> Answer {
     let set = load_set(&policy_directory(args.policy.clone(), settings)?)?;
     let stale_before = before(&args.stale_after)?;
-    let snapshot = directory_of(args.directory.as_deref(), settings)?;
+    let snapshot = directory_of(args.directory.as_deref(), settings, &[])?;
     let found = compare(&set, &snapshot, os(args.os), stale_before);
     let json = serde_json::to_value(&found).map_err(|error| Stopped::environment(&error))?;
     let text = match args.format {
@@ -81,7 +81,7 @@ fn propose(args: &Suggest, settings: &Path) -> Answer {
         days_min: args.min_days,
         computers_max: args.max_computers,
     };
-    let snapshot = directory_of(args.directory.as_deref(), settings)?;
+    let snapshot = directory_of(args.directory.as_deref(), settings, &[])?;
     let found = suggest(&snapshot, &sign_ins, rule)
         .map_err(|error| Stopped::new(chain(&error), "mend the list of sign-ins", Exit::Usage))?;
     let json = json!({ "sign-ins": sign_ins.len(), "suggested": found, "ldif": found.ldif() });

@@ -82,6 +82,15 @@ pub enum Why {
     Hash,
 }
 
+/// Why the cache cannot be used as it lies there.
+#[derive(Debug)]
+pub enum Unbelieved {
+    /// It could not be read.
+    Read(CacheError),
+    /// Somebody or something changed it.
+    Refused(Why),
+}
+
 /// Something that was found out at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -210,24 +219,40 @@ impl Store {
     /// # Errors
     /// [`CacheError::Refused`] when it was changed; it is set aside, and the next time is the first.
     pub fn load(&self) -> Result<Memory, CacheError> {
+        match self.look() {
+            Ok(memory) => Ok(memory.unwrap_or_default()),
+            Err(Unbelieved::Read(error)) => Err(error),
+            Err(Unbelieved::Refused(why)) => Err(self.set_aside(why)),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is remembered, if there is a file. One that is not believed stays where it is.
+    ///
+    /// # Errors
+    /// [`Unbelieved`].
+    pub fn look(&self) -> Result<Option<Memory>, Unbelieved> {
+        let read = |path: &Path, source| {
+            Unbelieved::Read(CacheError::Read { path: path.to_owned(), source })
+        };
         let content = match private(&self.path, BYTES_MAX) {
             Ok(Some(content)) => content,
-            Ok(None) => return Ok(Memory::default()),
-            Err(Private::Io(source)) => {
-                return Err(CacheError::Read { path: self.path.clone(), source });
-            }
-            Err(Private::Refused(why)) => return Err(self.set_aside(why)),
+            Ok(None) => return Ok(None),
+            Err(Private::Io(source)) => return Err(read(&self.path, source)),
+            Err(Private::Refused(why)) => return Err(Unbelieved::Refused(why)),
         };
         let key = match private(&self.key, KEY_BYTES) {
             Ok(Some(key)) => <[u8; KEY_BYTES]>::try_from(key).map_err(|_| Why::Form),
             Ok(None) => Err(Why::Hash),
-            Err(Private::Io(source)) => {
-                return Err(CacheError::Read { path: self.key.clone(), source });
-            }
+            Err(Private::Io(source)) => return Err(read(&self.key, source)),
             Err(Private::Refused(why)) => Err(why),
         };
         let memory = key.and_then(|key| self.open(&key, &content));
-        memory.map_err(|why| self.set_aside(why))
+        memory.map(Some).map_err(Unbelieved::Refused)
     }
 
     fn open(&self, key: &[u8; KEY_BYTES], content: &[u8]) -> Result<Memory, Why> {

@@ -47,6 +47,20 @@ pub struct Protected {
     name: String,
 }
 
+impl Dialled {
+    /// The address that answered, where the system says it.
+    pub fn address(&self) -> Option<std::net::SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+}
+
+impl Protected {
+    /// The server's certificate (DER), if TLS protects the connection.
+    pub async fn certificate(&mut self) -> Option<Vec<u8>> {
+        self.ldap.get_peer_certificate().await.ok().flatten()
+    }
+}
+
 impl Connector {
     /// What connects this computer to its domain. `host_domain` is the domain that the operating
     /// system names; it counts where the settings name none.
@@ -86,6 +100,11 @@ impl Connector {
     /// DNS name of the domain, where known.
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
+    }
+
+    /// The site whose servers are tried first, where known.
+    pub fn site(&self) -> Option<&str> {
+        self.site.as_deref()
     }
 
     /// The settings it follows.

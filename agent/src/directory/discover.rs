@@ -52,6 +52,32 @@ pub fn queries(domain: &str, site: Option<&str>) -> Vec<String> {
     of_site.into_iter().chain([format!("_ldap._tcp.dc._msdcs.{domain}.")]).collect()
 }
 
+/// What DNS has under one name; empty when it says that there is nothing.
+///
+/// # Errors
+/// [`DirectoryError::Discover`] when DNS does not answer.
+pub async fn records(query: &str) -> Result<Vec<Srv>, DirectoryError> {
+    let failed = |source| {
+        let (query, source) = (query.to_owned(), Some(Box::new(source)));
+        DirectoryError::Discover { query, source }
+    };
+    let lookup = match resolver().map_err(failed)?.srv_lookup(query).await {
+        Ok(lookup) => lookup,
+        // No controller in this site is no failure: the domain's others answer for it.
+        Err(error) if error.is_no_records_found() || error.is_nx_domain() => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let records = lookup.answers().iter().filter_map(|record| match &record.data {
+        RData::SRV(srv) => Some(Srv {
+            priority: srv.priority,
+            weight: srv.weight,
+            host: srv.target.to_utf8().trim_end_matches('.').to_lowercase(),
+        }),
+        _ => None,
+    });
+    Ok(records.filter(|record| is_host(&record.host)).collect())
+}
+
 /// The domain controllers of a domain in the order they are tried.
 ///
 /// # Errors
@@ -61,38 +87,32 @@ pub async fn servers(
     site: Option<&str>,
     seed: u64,
 ) -> Result<Vec<Server>, DirectoryError> {
-    let failed = |query: &str, source| DirectoryError::Discover { query: query.to_owned(), source };
-    let resolver = resolver().map_err(|source| failed(domain, Some(Box::new(source))))?;
     let mut found: Vec<Server> = Vec::new();
     let mut last = None;
     for query in queries(domain, site) {
-        match resolver.srv_lookup(query.as_str()).await {
-            Ok(lookup) => {
-                let records = lookup.answers().iter().filter_map(|record| match &record.data {
-                    RData::SRV(srv) => Some(Srv {
-                        priority: srv.priority,
-                        weight: srv.weight,
-                        host: srv.target.to_utf8().trim_end_matches('.').to_lowercase(),
-                    }),
-                    _ => None,
-                });
-                for Srv { host, .. } in order(records.collect(), seed) {
-                    if is_host(&host) && !found.iter().any(|known| known.host == host) {
-                        // The port of the record is that of plain LDAP; TLS has one of its own.
-                        found.push(Server { host, port: None });
-                    }
-                }
-            }
-            // No controller in this site is no failure: the domain's others answer for it.
-            Err(error) if error.is_no_records_found() || error.is_nx_domain() => {}
-            Err(error) => last = Some(failed(&query, Some(Box::new(error)))),
+        match records(&query).await {
+            Ok(records) => add(&mut found, order(records, seed)),
+            Err(error) => last = Some(error),
         }
     }
     found.truncate(SERVERS_MAX);
     match (found.is_empty(), last) {
         (false, _) => Ok(found),
         (true, Some(error)) => Err(error),
-        (true, None) => Err(failed(&queries(domain, None).concat(), None)),
+        (true, None) => {
+            let query = queries(domain, None).concat();
+            Err(DirectoryError::Discover { query, source: None })
+        }
+    }
+}
+
+/// Adds servers that are not listed yet.
+pub fn add(servers: &mut Vec<Server>, records: Vec<Srv>) {
+    for Srv { host, .. } in records {
+        if !servers.iter().any(|known| known.host == host) {
+            // The port of the record is that of plain LDAP; TLS has one of its own.
+            servers.push(Server { host, port: None });
+        }
     }
 }
 

@@ -318,6 +318,11 @@ fn names(groups: &[String]) -> Names {
     Names::new(groups.iter().map(String::as_str).chain(always))
 }
 
+/// Whether the name of an attribute, in lower case, looks like that of a secret.
+pub fn may_be_secret(name: &str) -> bool {
+    ["password", "pwd", "laps", "key", "hash", "secret"].iter().any(|part| name.contains(part))
+}
+
 /// The first value of every attribute that a path template can use. Nothing that could be a secret
 /// is kept: what is kept is written to disk.
 fn first_values(entry: &Entry) -> BTreeMap<String, String> {
@@ -325,8 +330,7 @@ fn first_values(entry: &Entry) -> BTreeMap<String, String> {
     for (name, values) in entry.attributes() {
         let base = name.split(';').next().unwrap_or_default();
         let binary = BINARY_ATTRIBUTES.iter().any(|known| known.eq_ignore_ascii_case(base));
-        let secret = ["password", "pwd", "laps", "key", "hash", "secret"];
-        let skipped = binary || base == "objectclass" || secret.iter().any(|s| base.contains(s));
+        let skipped = binary || base == "objectclass" || may_be_secret(base);
         let text = values.first().and_then(|value| std::str::from_utf8(value).ok());
         let Some(text) = text.filter(|_| !skipped && name == base) else { continue };
         let fits = text.len() <= VALUE_BYTES_MAX && !text.contains('\0');

@@ -357,6 +357,9 @@ impl DirectoryError {
                 "give the agent's account the right to read this"
             }
             Self::Refused { answer: Refusal { code: 10 | 32, .. }, .. } => "check directory.base",
+            Self::Refused { answer: Refusal { code: 4 | 11, .. }, .. } => {
+                "raise the server's limits for the agent's account"
+            }
             Self::Refused { .. } => "see the server's log",
             Self::TooMany { .. } | Self::Entry { .. } => "mend the entries in the directory",
             Self::Stranger { .. } => {

@@ -128,6 +128,11 @@ pub fn stamp(path: &Path) -> Option<Stamp> {
     Some((meta.modified().ok()?, meta.len()))
 }
 
+/// The operating system that a value of `operatingSystem` means.
+pub fn os_called(text: &str) -> Os {
+    if text.to_lowercase().contains("windows") { Os::Windows } else { Os::Linux }
+}
+
 /// Reads an export from memory.
 ///
 /// # Errors
@@ -153,6 +158,8 @@ pub fn parse(content: &[u8]) -> Result<Snapshot, Vec<LdifError>> {
 struct Builder {
     snapshot: Snapshot,
     spelled: HashMap<Box<str>, u32>,
+    /// Groups with the members that they name by uid (posixGroup, RFC 2307).
+    by_uid: Vec<(u32, Box<str>)>,
 }
 
 impl Builder {
@@ -181,8 +188,12 @@ impl Builder {
             return Err(LdifError { line: entry.line, kind: Defect::PartOfList(name.clone()) });
         }
         let mut found = Found::default();
+        let by_uid = self.by_uid.len();
         for (name, value) in &entry.attributes {
             self.attribute(index, name, value, &mut found);
+        }
+        if found.sam.is_some() {
+            self.by_uid.truncate(by_uid); // Active Directory stores memberUid and does not count it
         }
         self.schema(&found);
         let account = &mut self.snapshot.accounts[index as usize];
@@ -208,7 +219,8 @@ impl Builder {
             return;
         };
         match base.as_str() {
-            "member" => {
+            "memberuid" => self.by_uid.push((index, text.to_lowercase().into_boxed_str())),
+            "member" | "uniquemember" => {
                 if let Some(member) = self.index(text) {
                     self.snapshot.accounts[member as usize].groups.push(index);
                 }
@@ -237,6 +249,7 @@ impl Builder {
     fn finish(self) -> Result<Snapshot, Vec<LdifError>> {
         let mut snapshot = self.snapshot;
         let mut twins = Vec::new();
+        snapshot.join_by_uid(&self.by_uid);
         for (index, account) in snapshot.accounts.iter_mut().enumerate() {
             let Ok(index) = u32::try_from(index) else { break };
             account.groups.sort_unstable();
@@ -304,16 +317,38 @@ impl Found {
     fn class(&self) -> Class {
         let is = |class: &str| self.classes.iter().any(|known| known == class);
         // A computer is also a user in Active Directory's schema.
+        let groups = ["group", "groupofnames", "groupofuniquenames", "posixgroup"];
+        let is_user = is("user") || is("inetorgperson") || is("posixaccount");
+        // The account of a computer outside of Active Directory, as Samba makes it.
+        let is_machine = self.sam.is_none() && self.uid.as_ref().is_some_and(|u| u.ends_with('$'));
         match () {
-            () if is("computer") => Class::Computer,
-            () if is("group") || is("groupofnames") => Class::Group,
-            () if is("user") || is("inetorgperson") || is("posixaccount") => Class::User,
+            () if is("computer") || is_user && is_machine => Class::Computer,
+            () if groups.iter().any(|class| is(class)) => Class::Group,
+            () if is_user => Class::User,
+            () if is("device") || is("iphost") => Class::Computer,
             () => Class::Other,
         }
     }
 }
 
 impl Snapshot {
+    /// Puts those into their groups whom the groups name by uid. No uid has two users here: `finish`
+    /// refuses that.
+    fn join_by_uid(&mut self, members: &[(u32, Box<str>)]) {
+        if members.is_empty() {
+            return;
+        }
+        let is_user = |account: &&mut Account| account.class == Class::User;
+        let users = self.accounts.iter_mut().filter(is_user);
+        let mut users: HashMap<String, &mut Account> =
+            users.map(|account| (account.name.to_lowercase(), account)).collect();
+        for (group, uid) in members {
+            if let Some(account) = users.get_mut(&**uid) {
+                account.groups.push(*group);
+            }
+        }
+    }
+
     /// Whether the schema has `msDS-PrimaryComputer`.
     ///
     /// An export without any schema entry says nothing; then the attribute is taken to be there,
@@ -383,8 +418,7 @@ impl Snapshot {
     /// The operating system that a computer account names, if it names one we know.
     pub fn computer_os(&self, name: &str) -> Option<Os> {
         let index = *self.computers.get(name.to_lowercase().as_str())?;
-        let system = self.attribute(index, "operatingsystem")?.to_lowercase();
-        Some(if system.contains("windows") { Os::Windows } else { Os::Linux })
+        self.attribute(index, "operatingsystem").map(os_called)
     }
 
     fn attribute(&self, index: u32, wanted: &str) -> Option<&str> {
@@ -463,7 +497,48 @@ impl Snapshot {
 
     fn full_name(&self, index: u32) -> String {
         let account = &self.accounts[index as usize];
+        // BUILTIN\Users lies in the domain and is not of it.
+        if let Some(name) = account.sid.as_deref().and_then(sid::well_known) {
+            return name.to_owned();
+        }
         let domain = account.dn.as_ref().and_then(Dn::dns_domain).unwrap_or_default();
         format!("{}\\{}", self.netbios_of(&domain), account.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homeport_policy::value::Principal;
+
+    use super::*;
+
+    const UNIX: &str = "dn: uid=alice,dc=x,dc=y\nobjectClass: posixAccount\nuid: alice\n\n\
+        dn: uid=desk-2$,dc=x,dc=y\nobjectClass: posixAccount\nuid: desk-2$\n\n\
+        dn: cn=DESK-1,dc=x,dc=y\nobjectClass: device\ncn: DESK-1\n\n\
+        dn: cn=staff,dc=x,dc=y\nobjectClass: posixGroup\nmemberUid: Alice\nmemberUid: none\n\n\
+        dn: cn=all,dc=x,dc=y\nobjectClass: groupOfUniqueNames\nuniqueMember: CN=staff,DC=x,DC=y\n";
+
+    #[test]
+    fn people_machines_and_groups_as_unix_has_them() {
+        let found = parse(UNIX.as_bytes()).unwrap();
+        assert_eq!(found.user_names(), ["alice"]);
+        assert_eq!(found.computer_names(), ["DESK-1", "desk-2"]);
+        let groups = found.user("alice").unwrap().groups.clone();
+        for group in ["staff", r"X\all"] {
+            assert!(groups.contains(&Principal::new(group)), "{groups:?}");
+        }
+    }
+
+    #[test]
+    fn active_directory_names_built_in_groups_its_own_way_and_counts_no_uids() {
+        let text = "dn: CN=Users,CN=Builtin,DC=x,DC=y\nobjectClass: group\nsAMAccountName: Users\n\
+            objectSid:: AQIAAAAAAAUgAAAAIQIAAA==\nmember: CN=A,DC=x,DC=y\n\n\
+            dn: CN=A,DC=x,DC=y\nobjectClass: user\nsAMAccountName: a\n\n\
+            dn: CN=Old,DC=x,DC=y\nobjectClass: group\nsAMAccountName: Old\nmemberUid: a\n";
+        let groups = parse(text.as_bytes()).unwrap().user("a").unwrap().groups.clone();
+        assert!(groups.contains(&Principal::new(r"BUILTIN\Users")), "{groups:?}");
+        for group in [r"X\Users", "Old"] {
+            assert!(!groups.contains(&Principal::new(group)), "{groups:?}");
+        }
     }
 }

@@ -119,6 +119,36 @@ pub fn posix_computer(name: &str) -> Filter {
     any([all([any(names), computer]), samba])
 }
 
+/// Every account of Active Directory that is a person's.
+pub fn ad_users() -> Filter {
+    all([equals("objectClass", b"user"), not(&equals("objectClass", b"computer"))])
+}
+
+/// Every group of Active Directory that counts for access. Distribution lists do not: they are in
+/// nobody's `tokenGroups`, and lead nobody into another group (MS-ADTS 2.2.12, 3.1.1.4.5.19).
+pub fn ad_security_groups() -> Filter {
+    // LDAP_MATCHING_RULE_BIT_AND, GROUP_TYPE_SECURITY_ENABLED.
+    let security = Filter("(groupType:1.2.840.113556.1.4.803:=2147483648)".to_owned());
+    all([equals("objectClass", b"group"), security])
+}
+
+/// Every user of any other directory.
+pub fn posix_users() -> Filter {
+    let classes = [&b"inetOrgPerson"[..], b"posixAccount", b"user"];
+    all([any(classes.map(|class| equals("objectClass", class))), present("uid")])
+}
+
+/// Every computer of any other directory, besides those that are [`posix_users`] by their class.
+pub fn posix_computers() -> Filter {
+    let classes = [&b"device"[..], b"ipHost", b"computer"];
+    any(classes.map(|class| equals("objectClass", class)))
+}
+
+/// Every group of any other directory.
+pub fn posix_groups() -> Filter {
+    any(["member", "uniqueMember", "memberUid"].map(present))
+}
+
 /// Entries with one of these SIDs.
 pub fn any_sid<'a>(sids: impl IntoIterator<Item = &'a [u8]>) -> Filter {
     any(sids.into_iter().map(|sid| equals("objectSid", sid)))

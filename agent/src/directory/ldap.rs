@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use ldap3::controls::{ControlType, PagedResults};
+use ldap3::controls::{ControlType, PagedResults, RawControl};
 use ldap3::{Ldap, LdapError, LdapResult, Scope, SearchOptions};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -20,6 +20,17 @@ use crate::directory::tally::Tally;
 const PAGE: i32 = 500;
 const NO_SUCH_OBJECT: u32 = 32;
 const SIZE_LIMIT_EXCEEDED: u32 = 4;
+
+/// Who may do what with an object (MS-ADTS 3.1.1.2.1.5).
+pub const SECURITY_DESCRIPTOR: &str = "nTSecurityDescriptor";
+
+/// Asks for a security descriptor without its audit list, which only administrators may read: with
+/// it, Active Directory gives others none at all (LDAP_SERVER_SD_FLAGS_OID, MS-ADTS 3.1.1.3.4.1.11).
+fn without_audit_list() -> RawControl {
+    // SEQUENCE { INTEGER 7 }: owner, group and access list.
+    let val = Some(vec![0x30, 0x03, 0x02, 0x01, 0x07]);
+    RawControl { ctype: "1.2.840.113556.1.4.801".to_owned(), crit: false, val }
+}
 
 /// What is asked of a directory.
 #[derive(Clone, Debug)]
@@ -133,7 +144,11 @@ impl Connection {
         self.driver.try_join_next().is_some() || self.driver.is_empty() || self.ldap.is_closed()
     }
 
-    pub(super) async fn ask_root(&mut self, deadline: Instant) -> Result<(), DirectoryError> {
+    /// Asks the server what it says of itself.
+    ///
+    /// # Errors
+    /// As [`Connection::search`].
+    pub async fn ask_root(&mut self, deadline: Instant) -> Result<(), DirectoryError> {
         let query = Query::entry("its own description", "", &ROOT_ATTRIBUTES);
         let found = self.search(&query, deadline).await?;
         let Some(entry) = found.first() else {
@@ -189,6 +204,31 @@ impl Connection {
                 return Ok(entries);
             }
         }
+    }
+
+    /// One page of a search whose whole would be too much to hold: its entries, and where the next
+    /// page begins (empty: there is none). `query.limit` counts for this page alone.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]. The connection must not be used again after one.
+    pub async fn one_page(
+        &mut self,
+        query: &Query<'_>,
+        cookie: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<(Vec<Entry>, Vec<u8>), DirectoryError> {
+        let begun = Instant::now();
+        self.tally.search();
+        let mut entries = Vec::new();
+        let page = Some(PagedResults { size: PAGE, cookie });
+        let (result, next) = self.page(query, page, &mut entries, deadline).await?;
+        if result.rc != 0 {
+            let answer = Refusal { code: result.rc, text: result.text };
+            let (server, what) = (self.server.clone(), query.what);
+            return Err(DirectoryError::Refused { server, what, answer });
+        }
+        self.tally.took(begun.elapsed());
+        Ok((entries, next))
     }
 
     fn too_many(&self, query: &Query<'_>) -> DirectoryError {
@@ -273,8 +313,12 @@ impl Operation {
     /// The entries, how it ended, and where the next page begins.
     async fn run(mut self) -> Result<(Vec<Entry>, LdapResult, Vec<u8>), Failed> {
         self.ldap.with_search_options(self.options);
-        if let Some(page) = self.page {
-            self.ldap.with_controls(page);
+        let mut controls: Vec<RawControl> = self.page.into_iter().map(RawControl::from).collect();
+        if self.attributes.iter().any(|name| name == SECURITY_DESCRIPTOR) {
+            controls.push(without_audit_list());
+        }
+        if !controls.is_empty() {
+            self.ldap.with_controls(controls);
         }
         let search =
             self.ldap.streaming_search(&self.base, self.scope, &self.filter, self.attributes);

@@ -89,6 +89,13 @@ pub struct Host {
     pub site: Option<String>,
 }
 
+/// Where the answers that one computer got from one domain are kept.
+pub fn store(connector: &Connector, computer: &str, state_dir: &Path) -> Store {
+    let base = connector.settings().base.as_deref().unwrap_or_default();
+    let domain = connector.domain().unwrap_or_default();
+    Store::new(state_dir, format!("{computer}\n{domain}\n{base}").to_lowercase())
+}
+
 impl Live {
     /// A directory that nobody has asked yet, with what is remembered in the state directory. A
     /// memory that cannot be believed is an error in the log, and the same as none.
@@ -99,10 +106,7 @@ impl Live {
         state_dir: &Path,
         seed: u64,
     ) -> Self {
-        let base = connector.settings().base.clone().unwrap_or_default();
-        let domain = connector.domain().unwrap_or_default();
-        let computer = host.name.to_lowercase();
-        let store = Store::new(state_dir, format!("{computer}\n{domain}\n{base}").to_lowercase());
+        let store = store(&connector, &host.name, state_dir);
         let (memory, cache_error) = match store.load() {
             Ok(memory) => (memory, None),
             Err(error) => (Memory::default(), Some(error)),

@@ -81,6 +81,8 @@ impl Dc {
         let mut command = program(if self.clock.is_some() { "faketime" } else { "samba" });
         if let Some(clock) = &self.clock {
             command.args(["-f", clock, "samba"]);
+            // Its modules would else take the time from the system's library itself.
+            command.env("LDB_MODULES_DISABLE_DEEPBIND", "1");
         }
         command.args(["-i", "--model=single", "--no-process-group", "--debug-stdout", "-s"]);
         command.arg(provision::settings());

@@ -1,0 +1,49 @@
+//! The command line of `homeport directory` and `homeport doctor`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `homeport directory …`
+#[derive(Debug, Subcommand)]
+pub enum Directory {
+    /// Export from the live directory what `policy` and `primary-computers` ask, as LDIF.
+    Snapshot(Snapshot),
+}
+
+/// `homeport directory snapshot`
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    /// The file. It appears when it is whole, and only its owner may read it.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Where users and computers are; without it the base of the settings, or the whole domain.
+    /// May be given more than once. Groups are always those of the whole domain.
+    #[arg(long = "base", value_name = "DN")]
+    pub bases: Vec<String>,
+    /// A policy directory whose templates name attributes (%AD:department%) that are needed; without
+    /// it the one of the settings. May be given more than once.
+    #[arg(long = "policy", value_name = "DIR")]
+    pub policies: Vec<PathBuf>,
+    /// One more attribute of users. May be given more than once.
+    #[arg(long = "attribute", value_name = "NAME")]
+    pub attributes: Vec<String>,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `homeport doctor …`
+#[derive(Debug, Subcommand)]
+pub enum Doctor {
+    /// Check everything between this computer and its directory, and say how to mend it.
+    Directory(DoctorDirectory),
+}
+
+/// `homeport doctor directory`
+#[derive(Debug, Args)]
+pub struct DoctorDirectory {
+    /// Look this user up as a sign-in does, and check the rights to read this one.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+}
