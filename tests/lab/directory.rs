@@ -1,378 +1,333 @@
-//! The directory client against a real domain controller: `tests/lab/enter … cargo test --test lab`.
-//!
-//! Ignored unless the lab runs it: it needs `LAB_CA`, `LAB_KEYTAB` and a DC on loopback.
-#![allow(clippy::disallowed_methods, reason = "tests ask for the environment")]
-#![allow(clippy::disallowed_types, clippy::print_stdout, reason = "tests listen and tell")]
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+//! What the directory answers: every way in, users of every shape, and what each question costs.
+#![allow(clippy::disallowed_methods, reason = "tests touch the disk, the clock and processes")]
+#![allow(clippy::disallowed_types, reason = "tests speak over loopback")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod client;
+mod support;
 
-use homeport_agent::clock::Clock;
+use client::{Client, SLACK, openldap, tls};
 use homeport_agent::directory::connect::Connector;
 use homeport_agent::directory::error::Kind;
-use homeport_agent::directory::live::{Host, Live, View};
 use homeport_agent::directory::tally::Tally;
-use homeport_agent::outcome::chain;
+use homeport_agent::limits::DIRECTORY_TIMEOUT;
 use homeport_agent::settings::{DirectorySettings, Settings};
-use homeport_policy::facts::{Directory, Os};
-use homeport_policy::value::Principal;
+use homeport_policy::dn::Dn;
+use homeport_policy::facts::Directory;
+use support::content::{BOB, DESK_1, DESK_2, MANY, PICTURE_BYTES, WALTER, WORKSTATIONS};
+use support::dc::{self, Dc};
+use support::dns;
+use support::slapd::{self, Slapd};
 
-struct Lab {
-    dir: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
+const LDAPS: &str = "ldaps";
+
+fn dn(text: &str) -> Dn {
+    Dn::parse(text).unwrap()
 }
 
-impl Lab {
-    fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { dir: tempfile::tempdir().unwrap(), runtime }
-    }
-
-    fn secret(&self) -> String {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = self.dir.path().join("secret");
-        std::fs::write(&path, "Svc-pass-1\n").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        path.display().to_string()
-    }
-
-    fn live(&self, directory: &str) -> Live {
-        let text = format!("state-dir = 'state'\n[directory]\nkind = 'ldap'\n{directory}\n");
-        let settings = Settings::parse(&self.dir.path().join("agent.toml"), &text).unwrap();
-        let DirectorySettings::Ldap(ldap) = settings.directory else { panic!("not ldap") };
-        let connector = Connector::new(*ldap, "DESK-1", None, None, 7, Tally::default());
-        let host = Host { name: "DESK-1".to_owned(), os: Os::Linux, site: None };
-        Live::new(connector, host, Clock::system(), &settings.state_dir, 7)
-    }
-
-    fn ask(&self, live: &mut Live, user: Option<&str>) -> (View, u64, Duration) {
-        let begun = Instant::now();
-        let view = self.runtime.block_on(live.refresh(user, Duration::ZERO));
-        let took = begun.elapsed();
-        let counts = live.connector().tally().collect();
-        println!(
-            "{user:?}: {:?}, {} searches, {} connections, {took:?}; {}",
-            view.directory,
-            counts.searches,
-            counts.connections,
-            live.error()
-                .map(|error| format!("{} ({})", chain(error), error.hint()))
-                .unwrap_or_default()
-        );
-        (view, counts.searches, took)
-    }
-
-    /// Lets what runs in the background take notice.
-    fn pause(&self) {
-        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
-    }
-
-    fn tls(&self, security: &str, server: &str) -> String {
-        let (ca, secret) = (env("LAB_CA"), self.secret());
-        format!(
-            "security = '{security}'\nservers = ['{server}']\nca-file = '{ca}'\n\
-             bind-dn = 'svc-homeport@CORP.TEST'\nsecret-file = '{secret}'"
-        )
-    }
+/// A client that has asked about its computer, as the daemon does, over a connection that stays.
+fn warm(directory: &str) -> Client {
+    let mut client = Client::new(directory);
+    let asked = client.ask_computer();
+    assert_eq!(asked.facts.directory, Directory::Answered, "{:?}", client.trouble());
+    client
 }
 
-fn env(name: &str) -> String {
-    std::env::var(name).unwrap()
-}
-
-fn check_alice(view: &View) {
-    assert_eq!(view.directory, Directory::Answered);
-    let user = view.user.as_ref().unwrap();
-    assert_eq!((user.name.as_str(), user.domain.as_str()), ("alice", "CORP"));
-    assert!(user.sid.is_some());
-    assert!(user.groups.contains(&Principal::new("Domain Users")));
-    assert!(user.groups.contains(&Principal::new(r"CORP\Domain Users")));
-    assert!(view.schema_has_primary_computer);
-    let computer = view.computer.dn.as_ref().unwrap();
-    assert!(user.primary_computers.contains(computer), "{:?}", user.primary_computers);
-    assert!(view.computer.groups.contains(&Principal::new("Domain Computers")));
-}
-
-fn sign_ins(directory: &str, lab: &Lab) {
-    let mut live = lab.live(directory);
-    let (view, ..) = lab.ask(&mut live, None);
-    assert_eq!(view.directory, Directory::Answered, "{:?}", live.error());
-    let (view, searches, _) = lab.ask(&mut live, Some("alice"));
-    check_alice(&view);
-    assert!(searches <= 3, "{searches} searches for an unknown user on a warm connection");
-    let (view, searches, _) = lab.ask(&mut live, Some(r"CORP\Alice"));
-    check_alice(&view);
-    assert_eq!(searches, 1, "a known user is one search");
-    let (view, searches, _) = lab.ask(&mut live, Some("alice@corp.test"));
-    check_alice(&view);
-    assert_eq!(searches, 1);
-    for name in ["nobody", r"OTHER\alice", "alice@other.test", "*)(uid=*", "alice\0", "DESK-1$"] {
-        let (view, ..) = lab.ask(&mut live, Some(name));
-        assert!(view.user.is_none(), "{name}");
-        assert_eq!(view.directory, Directory::Answered, "{name}");
-    }
-}
-
-#[test]
-#[ignore = "needs the lab"]
-fn kerberos_with_the_computers_keytab_and_servers_from_dns() {
-    if !cfg!(feature = "kerberos") {
-        return;
-    }
-    let lab = Lab::new();
-    let keytab = env("LAB_KEYTAB");
-    sign_ins(&format!("domain = 'corp.test'\nkeytab = '{keytab}'"), &lab);
-    let mut live =
-        lab.live(&format!("domain = 'corp.test'\nkeytab = '{keytab}'\nprincipal = 'X$@CORP.TEST'"));
-    let (_, _, took) = lab.ask(&mut live, Some("bob"));
-    assert_eq!(live.error().unwrap().kind(), Kind::Kerberos);
-    assert!(took < Duration::from_secs(6));
-}
-
-#[test]
-#[ignore = "needs the lab"]
-fn tls_with_the_configured_authority() {
-    let lab = Lab::new();
-    sign_ins(&lab.tls("ldaps", "dc1.corp.test"), &lab);
-    std::fs::remove_dir_all(lab.dir.path().join("state")).unwrap();
-    sign_ins(&lab.tls("starttls", "dc1.corp.test"), &lab);
-}
-
-fn fails(lab: &Lab, directory: &str, kind: Kind) {
-    let mut live = lab.live(directory);
-    let (view, _, took) = lab.ask(&mut live, Some("alice"));
-    assert_eq!(live.error().unwrap().kind(), kind);
-    assert_eq!(view.directory, Directory::Away);
-    assert!(view.user.is_none());
-    assert!(took < Duration::from_millis(5_500), "{took:?}");
-    let (_, searches, took) = lab.ask(&mut live, Some("alice"));
-    assert!(searches == 0 && took < Duration::from_millis(100), "nobody waits twice: {took:?}");
-}
-
-#[test]
-#[ignore = "needs the lab"]
-fn what_is_not_safe_is_not_used() {
-    let lab = Lab::new();
-    for security in ["ldaps", "starttls"] {
-        let good = lab.tls(security, "dc1.corp.test");
-        let no_ca = good.lines().filter(|line| !line.starts_with("ca-file"));
-        let system = no_ca.collect::<Vec<_>>().join("\n");
-        fails(&lab, &system, Kind::Tls);
-        fails(&lab, &lab.tls(security, "127.0.0.1"), Kind::Tls);
-        fails(&lab, &lab.tls(security, "dc2.corp.test"), Kind::Connect);
-    }
-    let wrong = lab.tls("ldaps", "dc1.corp.test").replace("svc-homeport@", "nobody@");
-    fails(&lab, &wrong, Kind::Bind);
-    fails(&lab, &lab.tls("ldaps", "dc1.corp.test:389"), Kind::Tls);
-    fails(&lab, &lab.tls("ldaps", "dc1.corp.test:88"), Kind::Tls);
-}
-
-#[test]
-#[ignore = "needs the lab"]
-fn a_dead_directory_leaves_the_last_answer_and_nobody_waits() {
-    let lab = Lab::new();
-    let good = lab.tls("ldaps", "dc1.corp.test");
-    let mut live = lab.live(&good);
-    check_alice(&lab.ask(&mut live, Some("alice")).0);
-    // A server that takes connections and says nothing. The name of the cache is that of the domain.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let mut live = lab.live(&lab.tls("ldaps", &format!("dc1.corp.test:{port}")));
-    let (view, _, took) = lab.ask(&mut live, Some("alice"));
-    assert!(matches!(view.directory, Directory::Cached { .. }), "{view:?}");
-    assert!(view.user.is_some() && took < Duration::from_millis(3_300), "{took:?}");
-    let (view, _, took) = lab.ask(&mut live, Some("alice"));
-    assert!(matches!(view.directory, Directory::Cached { .. }));
-    assert!(took < Duration::from_millis(50), "{took:?}");
-    let (view, ..) = lab.ask(&mut live, Some("bob"));
-    assert_eq!((view.directory, view.user.is_none()), (Directory::Away, true));
-    assert!(Path::new(&lab.dir.path().join("state/directory.json")).is_file());
-}
-
-#[test]
-#[ignore = "needs the lab"]
-fn it_comes_back_by_itself() {
-    let lab = Lab::new();
-    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = reserved.local_addr().unwrap().port();
-    drop(reserved);
-    let mut live = lab.live(&lab.tls("ldaps", &format!("dc1.corp.test:{port}")));
-    let (view, ..) = lab.ask(&mut live, Some("alice"));
-    assert_eq!(view.directory, Directory::Away);
-    lab.runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut far = tokio::net::TcpStream::connect("dc1.corp.test:636").await.unwrap();
-                tokio::spawn(async move {
-                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-                });
-            }
-        });
-        tokio::time::sleep(Duration::from_secs(6)).await;
-    });
-    check_alice(&lab.ask(&mut live, Some("alice")).0);
-}
-
-#[test]
-#[ignore = "needs the lab"]
-fn another_domain_under_the_same_name_is_not_believed() {
-    let lab = Lab::new();
-    let good = lab.tls("ldaps", "dc1.corp.test");
-    let mut live = lab.live(&good);
-    check_alice(&lab.ask(&mut live, Some("alice")).0);
-    drop(live);
-    let store = homeport_agent::directory::cache::Store::new(
-        &lab.dir.path().join("state"),
-        "desk-1\ncorp.test\n".to_owned(),
-    );
-    let mut memory = store.load().unwrap();
-    memory.identity = Some("S-1-5-21-9-9-9".to_owned());
-    store.keep(&memory).unwrap();
-    let mut live = lab.live(&good);
-    let (view, ..) = lab.ask(&mut live, Some("alice"));
-    assert_eq!(live.error().unwrap().kind(), Kind::Identity);
-    assert!(matches!(view.directory, Directory::Cached { .. }));
-}
-
-/// `LAB_SLAPD` names an OpenLDAP with `uid=bob`, in `staff`, which is in `everyone`; computer `desk-1`.
-#[test]
-#[ignore = "needs the lab"]
-fn openldap_whose_schema_lacks_the_attribute() {
-    let Ok(server) = std::env::var("LAB_SLAPD") else { return };
-    let lab = Lab::new();
-    let directory = lab.tls("starttls", &server);
-    let directory = directory.replace("svc-homeport@CORP.TEST", "cn=agent,dc=unix,dc=test");
-    let mut live = lab.live(&directory);
-    let (view, ..) = lab.ask(&mut live, None);
-    assert_eq!(view.directory, Directory::Answered, "{:?}", live.error());
-    for name in ["bob", "bob@unix.test", r"UNIX\bob"] {
-        let (view, searches, _) = lab.ask(&mut live, Some(name));
-        let user = view.user.unwrap();
-        assert!(!view.schema_has_primary_computer);
-        assert_eq!((user.name.as_str(), user.dns_domain.as_str()), ("bob", "unix.test"));
-        assert!(user.groups.contains(&Principal::new("staff")));
-        assert!(user.groups.contains(&Principal::new(r"UNIX\everyone")), "{:?}", user.groups);
-        assert_eq!(user.attribute("homeDirectory"), Some("/home/bob"));
-        assert!(view.computer.dn.is_some(), "{name}");
-        assert!(searches <= 4, "one by name and one for each level of groups: {searches}");
-    }
-    let (view, ..) = lab.ask(&mut live, Some("nobody"));
-    assert!(view.user.is_none());
-    let wrong = directory.replace("cn=agent", "cn=nobody");
-    fails(&lab, &wrong, Kind::Bind);
-}
-
-/// A proxy that passes bytes on until it is told to do something else with them.
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Fault {
-    None,
-    Hang,
-    Reset,
-    Garbage,
-}
-
-async fn proxy(listener: tokio::net::TcpListener, fault: tokio::sync::watch::Receiver<Fault>) {
-    use tokio::io::AsyncWriteExt as _;
-    while let Ok((mut near, _)) = listener.accept().await {
-        let mut fault = fault.clone();
-        tokio::spawn(async move {
-            let mut far = tokio::net::TcpStream::connect("dc1.corp.test:636").await.unwrap();
-            tokio::select! {
-                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                _ = fault.wait_for(|fault| *fault != Fault::None) => {}
-            }
-            match *fault.borrow() {
-                Fault::Hang => {}
-                Fault::Garbage => {
-                    let _ = near.try_write(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0x02]);
-                }
-                _ => return,
-            }
-            let _ = near.flush().await;
-            std::future::pending::<()>().await;
-        });
-    }
-}
-
-#[test]
-#[ignore = "needs the lab"]
-fn whatever_becomes_of_the_connection_the_answer_is_whole_or_the_last_one() {
-    for (wanted, kind) in [
-        (Fault::Hang, Kind::Timeout),
-        (Fault::Reset, Kind::Connect),
-        (Fault::Garbage, Kind::Timeout),
-    ] {
-        let lab = Lab::new();
-        let (set, fault) = tokio::sync::watch::channel(Fault::None);
-        let (port, served) = lab.runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let port = listener.local_addr().unwrap().port();
-            (port, tokio::spawn(proxy(listener, fault)))
-        });
-        let mut live = lab.live(&lab.tls("ldaps", &format!("dc1.corp.test:{port}")));
-        check_alice(&lab.ask(&mut live, Some("alice")).0);
-        let (_, searches, _) = lab.ask(&mut live, Some("alice"));
-        assert_eq!(searches, 1, "the connection is used again");
-        set.send_replace(wanted);
-        if wanted == Fault::Reset {
-            served.abort();
-            lab.pause();
+/// Everything about alice on DESK-1 over one way in, and the searches of each sign-in.
+fn everything_over(directory: &str) {
+    let mut client = Client::new(directory);
+    let first = client.ask_computer();
+    assert_eq!(first.facts.directory, Directory::Answered, "{:?}", client.trouble());
+    assert_eq!(first.counts.connections, 1);
+    let new = client.ask("alice");
+    assert!(new.counts.searches <= 3, "{} searches for a new user", new.counts.searches);
+    for name in ["alice", r"CORP\Alice", "ALICE@corp.test", r"corp\ALICE"] {
+        let known = client.ask(name);
+        assert_eq!((known.counts.searches, known.counts.connections), (1, 0), "{name}");
+        assert_eq!(known.facts.directory, Directory::Answered, "{name}");
+        let user = known.user();
+        assert_eq!((user.name.as_str(), user.domain.as_str()), ("alice", "CORP"));
+        assert_eq!(user.dns_domain, "corp.test");
+        assert!(user.sid.as_deref().is_some_and(|sid| sid.starts_with("S-1-5-21-")));
+        assert_eq!(user.primary_computers, [dn(DESK_1)]);
+        assert_eq!(user.attribute("homeDirectory"), Some(r"\\files.corp.test\home\alice"));
+        assert_eq!(user.attribute("homeDrive"), Some("H:"));
+        assert_eq!(user.attribute("profilePath"), Some(r"\\files.corp.test\profiles\alice"));
+        for group in ["Designers", "Makers", r"CORP\Everybody", r"CORP\Domain Users"] {
+            assert!(known.is_in(group), "{group}: {:?}", user.groups);
         }
-        let (view, _, took) = lab.ask(&mut live, Some("alice"));
-        println!("{wanted:?}: {took:?}");
-        assert!(matches!(view.directory, Directory::Cached { .. }), "{wanted:?}");
-        assert!(view.user.is_some() && took < Duration::from_millis(3_300));
-        let got = live.error().unwrap().kind();
-        assert!(got == kind || wanted == Fault::Garbage, "{wanted:?}: {got:?}");
-        let (_, _, took) = lab.ask(&mut live, Some("alice"));
-        assert!(took < Duration::from_millis(50));
+        let computer = &known.facts.computer;
+        assert_eq!(computer.dn, Some(dn(DESK_1)));
+        for group in ["Primary PCs", "Domain Computers"] {
+            assert!(computer.groups.contains(&homeport_policy::value::Principal::new(group)));
+        }
+        assert!(known.facts.schema_has_primary_computer);
+        assert!(known.is_redirected() && known.codes().contains(&"primary-listed"));
+    }
+    let (cold, warm) = (first.counts.searches, new.counts.searches);
+    println!("{}: {cold} to begin, {warm} new, 1 known", client.live().connector().who());
+}
+
+#[cfg(feature = "kerberos")]
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn the_computer_account_reads_everything_with_its_keytab() {
+    let _dc = Dc::shared();
+    everything_over(&client::kerberos(&[dc::HOST]));
+    everything_over(&client::kerberos(&[]));
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn the_service_account_reads_everything_over_tls() {
+    let _dc = Dc::shared();
+    everything_over(&tls(LDAPS, &[dc::HOST]));
+    everything_over(&tls("starttls", &[dc::HOST]));
+    everything_over(&tls(LDAPS, &[]));
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn names_that_nobody_has_are_an_answer() {
+    let _dc = Dc::shared();
+    let mut client = warm(&tls(LDAPS, &[dc::HOST]));
+    for name in ["nobody", r"OTHER\alice", "alice@other.test", "DESK-1$", "alic", "alice "] {
+        let asked = client.ask(name);
+        assert!(asked.facts.user.is_none(), "{name}: {:?}", asked.facts.user);
+        assert_eq!(asked.facts.directory, Directory::Answered, "{name}");
+        assert!(asked.counts.searches <= 1, "{name}");
+        assert!(asked.codes().contains(&"user-unknown"), "{name}: {:?}", asked.codes());
     }
 }
 
 #[test]
-#[ignore = "needs the lab"]
-fn a_connection_that_the_server_closed_is_made_again_and_nobody_notices() {
-    let lab = Lab::new();
-    let (set, fault) = tokio::sync::watch::channel(Fault::None);
-    let port = lab.runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(proxy(listener, fault));
-        port
-    });
-    let mut live = lab.live(&lab.tls("ldaps", &format!("dc1.corp.test:{port}")));
-    check_alice(&lab.ask(&mut live, Some("alice")).0);
-    set.send_replace(Fault::Reset);
-    lab.pause();
-    set.send_replace(Fault::None);
-    check_alice(&lab.ask(&mut live, Some("alice")).0);
-    assert!(live.error().is_none());
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn hostile_names_cost_no_search() {
+    let _dc = Dc::shared();
+    let mut client = warm(&tls(LDAPS, &[dc::HOST]));
+    let long = "a".repeat(64 << 10);
+    let hostile = [
+        "*)(uid=*",
+        "*",
+        "alice\0",
+        "ali\0ce",
+        "alice)(cn=*",
+        "a|b",
+        &long,
+        "",
+        "CORP\\",
+        "@",
+        "a\nb",
+        r"o'brien(x)*@corp.test",
+        "CN=Alice Archer,OU=Staff,DC=corp,DC=test",
+    ];
+    for name in hostile {
+        let asked = client.ask(name);
+        let start: String = name.chars().take(20).collect();
+        assert_eq!(asked.counts.searches, 0, "{start:?}");
+        assert!(asked.facts.user.is_none(), "{start:?}");
+        assert!(asked.took < SLACK, "{start:?}: {:?}", asked.took);
+    }
+    assert_eq!(client.ask("alice").user().name, "alice", "the connection is as good as before");
 }
 
 #[test]
-#[ignore = "needs the lab"]
-fn the_own_site_names_its_controllers() {
-    let lab = Lab::new();
-    let text = format!(
-        "[directory]\nkind = 'ldap'\n{}\n",
-        lab.tls("ldaps", "x").replace("servers = ['x']", "domain = 'corp.test'")
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn lists_of_primary_computers_of_every_shape() {
+    let _dc = Dc::shared();
+    let mut client = warm(&tls(LDAPS, &[dc::HOST]));
+    let mut list = |user: &str| {
+        let mut computers = client.ask(user).user().primary_computers.clone();
+        computers.sort_by_key(ToString::to_string);
+        computers
+    };
+    assert!(list("bob").is_empty());
+    let sales = dn(r"CN=SALES-1,OU=Sales\, EMEA,OU=Staff,DC=corp,DC=test");
+    let laptop = dn(&format!("CN=LAPTOP-7,{WORKSTATIONS}"));
+    assert_eq!(list("carol"), [dn(DESK_1), laptop, sales.clone()]);
+    // The deleted one is gone, the renamed one has its new name.
+    assert_eq!(list("dave"), [dn(DESK_2), dn(&format!("CN=DESK-4,{WORKSTATIONS}"))]);
+    let bob = client.ask("bob");
+    assert!(!bob.is_redirected() && bob.codes().contains(&"primary-not-listed"));
+    // What is a part of a name here is a separator elsewhere: the comma of `Sales, EMEA`.
+    for (computer, user, is_theirs) in
+        [("SALES-1", "carol", true), ("sales-1", "dave", false), ("DESK-4", "dave", true)]
+    {
+        let mut there = Client::on(computer, &tls(LDAPS, &[dc::HOST]), 7);
+        let asked = there.ask(user);
+        assert_eq!(asked.is_redirected(), is_theirs, "{user} on {computer}: {:?}", asked.codes());
+        assert!(computer != "SALES-1" || asked.facts.computer.dn == Some(sales.clone()));
+    }
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn a_list_follows_what_the_administrator_writes() {
+    let mut dc = Dc::shared();
+    let mut client = warm(&tls(LDAPS, &[dc::HOST]));
+    assert!(!client.ask("bob").is_redirected());
+    // The same computer, spelled as differently as a DN allows.
+    for spelled in [
+        DESK_1,
+        "cn=desk-1, ou=WORKSTATIONS, dc=Corp, dc=TEST",
+        r"CN=\44ESK-1,OU=Workstations,DC=corp,DC=test",
+    ] {
+        dc.set_primary(BOB, &[spelled]);
+        let asked = client.ask("bob");
+        assert!(asked.is_redirected(), "{spelled}: {:?}", asked.user().primary_computers);
+        assert_eq!(asked.counts.searches, 1);
+        dc.set_primary(BOB, &[]);
+        assert!(!client.ask("bob").is_redirected(), "{spelled}");
+    }
+    dc.set_primary(BOB, &[DESK_2]);
+    dc.rename_computer(DESK_2, "DESK-22");
+    let renamed = dn(&format!("CN=DESK-22,{WORKSTATIONS}"));
+    assert_eq!(client.ask("bob").user().primary_computers, [renamed]);
+    dc.delete_computer(&format!("CN=DESK-22,{WORKSTATIONS}"));
+    assert!(client.ask("bob").user().primary_computers.is_empty());
+    dc.reset();
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn a_base_may_be_spelled_in_any_way() {
+    let _dc = Dc::shared();
+    for base in ["dc=CORP, dc=TEST", "OU=staff,DC=corp,DC=test", r"ou=st\61ff, dc=corp,dc=test"] {
+        let directory = format!("{}base = '{base}'\n", tls(LDAPS, &[dc::HOST]));
+        let mut client = Client::new(&directory);
+        let asked = client.ask("alice");
+        assert_eq!(asked.user().primary_computers, [dn(DESK_1)], "{base}");
+        assert!(asked.is_in(r"CORP\Makers"), "groups are outside of the base");
+        // Computers are elsewhere than the staff.
+        let is_everything = base.starts_with("dc=");
+        assert_eq!(asked.facts.computer.dn.is_some(), is_everything, "{base}");
+    }
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn groups_nest_loop_and_come_by_the_primary_group() {
+    let _dc = Dc::shared();
+    let mut client = warm(&tls(LDAPS, &[dc::HOST]));
+    let alice = client.ask("alice");
+    for group in ["Designers", "Makers", "Everybody", "Domain Users"] {
+        assert!(alice.is_in(group), "{group}");
+    }
+    assert!(!alice.is_in("Contractors"));
+    let erin = client.ask("erin");
+    assert!(erin.is_in(r"CORP\Contractors"), "by the primary group alone");
+    assert!(!erin.is_in("Designers"));
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn a_user_of_1600_groups_arrives_complete() {
+    let _dc = Dc::shared();
+    let mut client = warm(&tls(LDAPS, &[dc::HOST]));
+    let new = client.ask("grace");
+    let missing: Vec<String> =
+        (1..=MANY).map(|at| format!(r"CORP\G{at:04}")).filter(|group| !new.is_in(group)).collect();
+    assert!(missing.is_empty(), "{} missing: {:?}", missing.len(), missing.first());
+    assert!(new.is_in("Big") && new.is_in("Domain Users"), "groups of groups too");
+    assert!(new.took < DIRECTORY_TIMEOUT, "{:?}", new.took);
+    let known = client.ask("grace");
+    assert_eq!(known.counts.searches, 1, "names of groups are remembered");
+    assert!(known.is_in("G0001") && known.is_in("G1600") && known.is_in("Big"));
+    println!(
+        "1,600 groups: {} searches in {:?} new, 1 in {:?} known",
+        new.counts.searches, new.took, known.took
     );
-    let settings = Settings::parse(Path::new("/agent.toml"), &text).unwrap();
+    // An agent that starts again has them from its own disk.
+    client.restart(&tls(LDAPS, &[dc::HOST]));
+    let again = client.ask("grace");
+    assert!(again.counts.searches <= 3 && again.is_in("G0777"), "{}", again.counts.searches);
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn odd_names_and_values_are_what_they_are() {
+    let _dc = Dc::shared();
+    let mut client = warm(&tls(LDAPS, &[dc::HOST]));
+    for name in ["o'brien (x)", r"CORP\O'Brien (X)"] {
+        let asked = client.ask(name);
+        assert_eq!(asked.user().name, "o'brien (x)");
+        let lies = r"CN=o'brien (x)*,OU=Sales\, EMEA,OU=Staff,DC=corp,DC=test";
+        assert_eq!(asked.user().dn, Some(dn(lies)));
+        assert!(asked.is_redirected());
+    }
+    for name in ["zoë", "ZOË", "zoë@corp.test", r"CORP\Zoë"] {
+        let asked = client.ask(name);
+        assert_eq!(asked.user().name, "zoë", "{name}");
+        let home = r"\\files.corp.test\home\zoë";
+        assert_eq!(asked.user().attribute("homeDirectory"), Some(home), "{name}");
+    }
+    let frank = client.ask("frank");
+    assert_eq!(frank.user().name, "frank");
+    for picture in ["thumbnailPhoto", "jpegPhoto"] {
+        assert_eq!(frank.user().attribute(picture), None, "no text of {PICTURE_BYTES} bytes");
+    }
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn a_list_that_may_not_be_read_brings_nothing_in() {
+    let dc = Dc::shared();
+    assert_eq!(dc.entry(WALTER, &["msDS-PrimaryComputer"]).text("msDS-PrimaryComputer"), DESK_1);
+    let mut service = warm(&tls(LDAPS, &[dc::HOST]));
+    let denied = service.ask("walter");
+    // Nothing in the answer says that there is a list: it looks as if there were none.
+    assert!(denied.user().primary_computers.is_empty());
+    assert!(!denied.is_redirected() && denied.codes().contains(&"primary-not-listed"));
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn dns_names_the_controllers_of_the_site_and_of_the_domain() {
+    let _dc = Dc::shared();
+    assert_eq!(dns::srv("_ldap._tcp.dc._msdcs.corp.test").len(), 1);
+    let text = format!("[directory]\nkind = 'ldap'\n{}", tls(LDAPS, &[]));
+    let settings = Settings::parse("/agent.toml".as_ref(), &text).unwrap();
     let DirectorySettings::Ldap(ldap) = settings.directory else { panic!("not ldap") };
-    for site in [Some("Default-First-Site-Name".to_owned()), Some("Nowhere".to_owned()), None] {
-        let connector =
-            Connector::new((*ldap).clone(), "DESK-1", None, site.clone(), 7, Tally::default());
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(3);
-        let servers = lab.runtime.block_on(connector.servers(deadline)).unwrap();
-        println!("{site:?}: {servers:?}");
-        assert_eq!(servers[0].host, "dc1.corp.test");
+    let client = Client::new(&tls(LDAPS, &[]));
+    let deadline = || tokio::time::Instant::now() + DIRECTORY_TIMEOUT;
+    for site in [Some(dc::SITE), Some("Nowhere"), Some("not a site"), None] {
+        let site = site.map(str::to_owned);
+        let connector = Connector::new((*ldap).clone(), "D", None, site, 7, Tally::default());
+        let found = client.block_on(async { connector.servers(deadline()).await }).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].host.as_str(), found[0].port), (dc::HOST, None));
     }
     let connector = Connector::new(*ldap, "D", None, None, 7, Tally::default());
     let nowhere = connector.for_domain("nowhere.corp.test");
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(3);
-    let error = lab.runtime.block_on(nowhere.servers(deadline)).unwrap_err();
-    println!("{}", chain(&error));
+    let error = client.block_on(async { nowhere.servers(deadline()).await }).unwrap_err();
     assert_eq!(error.kind(), Kind::Discovery);
+    assert_eq!(error.hint(), "check directory.domain, or name directory.servers");
+}
+
+#[test]
+#[ignore = "needs OpenLDAP: tests/run runs it in tests/lab/enter"]
+fn openldap_says_that_its_schema_lacks_the_attribute() {
+    let _slapd = Slapd::start();
+    let mut client = Client::new(&openldap(&[slapd::HOST]));
+    let asked = client.ask_computer();
+    assert_eq!(asked.facts.directory, Directory::Answered, "{:?}", client.trouble());
+    for name in ["alice", "alice@corp.test", r"CORP\alice"] {
+        let asked = client.ask(name);
+        assert!(!asked.facts.schema_has_primary_computer);
+        assert_eq!(
+            (asked.user().name.as_str(), asked.user().dns_domain.as_str()),
+            ("alice", "corp.test")
+        );
+        assert!(asked.is_in("staff") && asked.is_in(r"CORP\staff"), "{:?}", asked.user().groups);
+        assert_eq!(asked.user().attribute("homeDirectory"), Some("/home/alice"));
+        assert_eq!(asked.facts.computer.dn, Some(dn("cn=DESK-1,ou=computers,dc=corp,dc=test")));
+        assert!(asked.counts.searches <= 3, "by name, and each level of groups");
+        // Without the attribute the check is skipped, and that is said.
+        assert!(asked.is_redirected());
+        for code in ["schema-lacks-attribute", "schema-lacks-apply"] {
+            assert!(asked.codes().contains(&code), "{:?}", asked.codes());
+        }
+    }
+    assert!(client.ask("nobody").facts.user.is_none());
+    assert_eq!(client.ask("*)(uid=*").counts.searches, 0);
 }

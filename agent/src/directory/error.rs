@@ -357,7 +357,7 @@ impl DirectoryError {
                 "give the agent's account the right to read this"
             }
             Self::Refused { answer: Refusal { code: 10 | 32, .. }, .. } => "check directory.base",
-            Self::Refused { answer: Refusal { code: 4 | 11, .. }, .. } => {
+            Self::Refused { answer: Refusal { code: 3 | 4 | 11, .. }, .. } => {
                 "raise the server's limits for the agent's account"
             }
             Self::Refused { .. } => "see the server's log",
@@ -380,9 +380,10 @@ fn kerberos_hint(message: &str) -> &'static str {
         }
         () if has("not found in kerberos database") => "check directory.principal; join the domain",
         () if has("preauthentication") || has("integrity") => "the keytab is old; join again",
-        () if has("keytab") || has("credentials") => "check directory.keytab and its principal",
+        // Before what mentions credentials: the library says that they are missing as well.
         () if has("cannot contact") || has("cannot find kdc") => "check DNS and port 88",
         () if has("expired") => "the account or its ticket expired; see the domain",
+        () if has("keytab") || has("credentials") => "check directory.keytab and its principal",
         () => "try `kinit -k` with the same keytab",
     }
 }

@@ -191,7 +191,10 @@ impl Connection {
             match result.rc {
                 0 => {}
                 NO_SUCH_OBJECT if query.scope == Scope::Base => return Ok(Vec::new()),
-                SIZE_LIMIT_EXCEEDED => return Err(self.too_many(query)),
+                // Below our own limit it was the server's: that says nothing about the entries.
+                SIZE_LIMIT_EXCEEDED if entries.len() >= query.limit => {
+                    return Err(self.too_many(query));
+                }
                 code => {
                     let answer = Refusal { code, text: result.text };
                     let (server, what) = (self.server.clone(), query.what);

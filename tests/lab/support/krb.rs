@@ -7,8 +7,9 @@ use super::dc::{ADDRESS, KERBEROS_PORT, REALM};
 use super::{output, program, root, run, until};
 
 /// Where libraries look for their settings; `tests/lab/enter` sets it, `Command::env_clear` undoes.
-pub fn environment() -> [(&'static str, PathBuf); 2] {
-    [("KRB5_CONFIG", config()), ("KRB5CCNAME", root().join("ccache"))]
+/// Keytab and tickets are not in it: `homeport` says itself where they are.
+pub fn environment() -> [(&'static str, PathBuf); 1] {
+    [("KRB5_CONFIG", config())]
 }
 
 pub fn config() -> PathBuf {
@@ -29,7 +30,14 @@ pub fn set_config(kdc: &str, timesync: bool) {
     std::fs::write(config(), text).unwrap();
 }
 
-/// Undoes [`set_config`].
+/// Makes every ticket that is asked for from now on good for so many seconds.
+pub fn set_lifetime(seconds: u32) {
+    let text = std::fs::read_to_string(config()).unwrap();
+    let lifetime = format!("[libdefaults]\n  ticket_lifetime = {seconds}s\n");
+    std::fs::write(config(), text.replace("[libdefaults]\n", &lifetime)).unwrap();
+}
+
+/// Undoes [`set_config`] and [`set_lifetime`].
 pub fn reset_config() {
     set_config(&format!("{ADDRESS}:{KERBEROS_PORT}"), true);
 }
@@ -51,7 +59,8 @@ pub fn is_valid(cache: &Path) -> bool {
     output(program("klist").arg("-s").arg(cache)).status.success()
 }
 
-fn ticket_for(principal: &str, keytab: &Path, name: &str, lifetime: &str) -> PathBuf {
+/// A ticket that is good for so long: `5s`.
+pub fn ticket_for(principal: &str, keytab: &Path, name: &str, lifetime: &str) -> PathBuf {
     let cache = root().join(name);
     let mut command = program("kinit");
     command.args(["-l", lifetime, "-k", "-t"]).arg(keytab).arg("-c").arg(&cache);

@@ -28,7 +28,8 @@ impl Server {
         let child = command.process_group(0).spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let watchdog = Command::new("sh")
-            .args(["-c", "read -r _; kill -CONT -- \"-$1\"; kill -KILL -- \"-$1\"", "watchdog"])
+            // Without `--`, which the `kill` of some shells takes for a process.
+            .args(["-c", "read -r _; kill -CONT \"-$1\"; kill -KILL \"-$1\"", "watchdog"])
             .arg(child.id().to_string())
             .process_group(0)
             .stdin(Stdio::piped())

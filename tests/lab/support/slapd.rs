@@ -13,6 +13,9 @@ pub const ADDRESS: &str = "127.0.0.3";
 pub const ADMINISTRATOR: &str = "cn=admin,dc=corp,dc=test";
 pub const PASSWORD: &str = "Passw0rd!";
 
+/// People whose searches can be made to fail: see [`Slapd::set_refusal`].
+pub const REFUSING: &str = "ou=inner,ou=outer,dc=corp,dc=test";
+
 const CONTENT: &str = include_str!("unix.ldif");
 
 /// How it is started.
@@ -27,12 +30,15 @@ pub struct Options {
     pub only_tls: bool,
     /// A server to refer clients to for what is not below the base.
     pub referral: Option<String>,
+    /// Every search below [`REFUSING`] ends with this result code.
+    pub refuses: Option<u8>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let cert = Ca::lab().issue(HOST);
-        Self { cert, size_limit: None, time_limit: None, only_tls: false, referral: None }
+        let (size_limit, time_limit, referral, refuses) = (None, None, None, None);
+        Self { cert, size_limit, time_limit, only_tls: false, referral, refuses }
     }
 }
 
@@ -89,6 +95,28 @@ impl Slapd {
         self.restart();
     }
 
+    /// Adds the people of [`REFUSING`]: alice and bob once more.
+    pub fn add_refusing(&self) {
+        let (inner, outer) = REFUSING.split_once(',').unwrap();
+        let mut changes = String::new();
+        for (unit, above) in [("outer", BASE), ("inner", outer)] {
+            changes.push_str(&format!("dn: ou={unit},{above}\nchangetype: add\n"));
+            changes.push_str(&format!("objectClass: organizationalUnit\nou: {unit}\n\n"));
+        }
+        for name in ["alice", "bob"] {
+            changes.push_str(&format!("dn: uid={name},{inner},{outer}\nchangetype: add\n"));
+            changes.push_str("objectClass: inetOrgPerson\n");
+            changes.push_str(&format!("uid: {name}\ncn: {name}\nsn: {name}\n\n"));
+        }
+        self.modify(&changes);
+    }
+
+    /// Starts again with every search below [`REFUSING`] ending with a result code.
+    pub fn set_refusal(&mut self, refuses: Option<u8>) {
+        self.options.refuses = refuses;
+        self.restart();
+    }
+
     /// Starts again with another certificate.
     pub fn set_certificate(&mut self, cert: &Cert) {
         self.options.cert = cert.clone();
@@ -142,7 +170,7 @@ impl Slapd {
         for schema in ["core", "cosine", "inetorgperson", "nis"] {
             text.push_str(&format!("include /etc/ldap/schema/{schema}.schema\n"));
         }
-        text.push_str("modulepath /usr/lib/ldap\nmoduleload back_mdb\n");
+        text.push_str("modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload retcode\n");
         let (cert, key) = (options.cert.cert.display(), options.cert.key.display());
         text.push_str(&format!("TLSCertificateFile {cert}\nTLSCertificateKeyFile {key}\n"));
         text.push_str(&format!("TLSCACertificateFile {}\n", Ca::lab().file.display()));
@@ -159,6 +187,11 @@ impl Slapd {
              directory {}\nmaxsize 67108864\nindex objectClass,uid,cn eq\n",
             dir.join("data").display()
         ));
+        if let Some(code) = options.refuses {
+            let (entry, parent) = REFUSING.split_once(',').unwrap();
+            text.push_str(&format!("overlay retcode\nretcode-parent \"{parent}\"\n"));
+            text.push_str(&format!("retcode-item \"{entry}\" {code:#04x} op=search\n"));
+        }
         std::fs::write(settings(), text).unwrap();
     }
 }
