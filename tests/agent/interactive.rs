@@ -7,15 +7,11 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use support::offline::{HERE, PATIENCE, ROOT, THERE};
 use support::{Ran, World};
 
-const ROOT: &str = r"\\files\home\alice\Documents";
-const HERE: &str = "homes/alice/Documents";
-const THERE: &str = "server/home/alice/Documents";
-/// Longest a test waits for something that is due at once; only a broken agent uses it up.
-const PATIENCE: Duration = Duration::from_secs(30);
 const PROMPT: &str = "keep [l]ocal, [r]emote, [b]oth, or [s]kip?";
 
 /// A world in which some of alice's documents are changed here and on the share.

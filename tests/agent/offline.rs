@@ -7,46 +7,24 @@
 mod support;
 
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use homeport_sync::codes::ResultCode;
 use homeport_sync::lines::{Event, Reason};
 use serde_json::Value;
-use support::{Ran, STAFF, World};
+use support::offline::{self, HERE, PATIENCE, ROOT, THERE, events, here, there};
+use support::{Ran, World};
 
-const ROOT: &str = r"\\files\home\alice\Documents";
-const HERE: &str = "homes/alice/Documents";
-const THERE: &str = "server/home/alice/Documents";
 const LARGE: usize = 6_000_000;
-/// Longest a test waits for something that is due at once; only a broken agent uses it up.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A world in which alice has signed in and her documents are offline, with some settings more.
+/// Two documents, which are on the share.
 fn signed_in(more: &str) -> World {
-    let world = World::new();
-    let policy = format!("{STAFF}\n[computer.offline-files]\n{more}\n");
-    world.write("policy.d/staff.toml", &policy);
-    world.write("homes/alice/Documents/a/one.txt", "one");
-    world.write("homes/alice/Documents/b/two.txt", "two");
-    world.ok(&["logon", "alice"]);
-    assert_eq!(world.read(&format!("{THERE}/a/one.txt")).as_deref(), Some("one"));
+    let world = offline::signed_in(&[("a/one.txt", "one"), ("b/two.txt", "two")], more);
+    assert_eq!(sent(&world, "a/one.txt").as_deref(), Some("one"));
     world
-}
-
-fn here(world: &World, name: &str, text: &str) {
-    world.write(&format!("{HERE}/{name}"), text);
-}
-
-fn there(world: &World, name: &str, text: &str) {
-    world.write(&format!("{THERE}/{name}"), text);
 }
 
 fn sent(world: &World, name: &str) -> Option<String> {
     world.read(&format!("{THERE}/{name}"))
-}
-
-fn events(ran: &Ran) -> Vec<Event> {
-    ran.out.lines().map(|line| line.parse().unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
 }
 
 fn json(world: &World, args: &[&str]) -> Value {

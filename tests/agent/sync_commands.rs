@@ -12,32 +12,15 @@ use std::path::PathBuf;
 use homeport_sync::codes::ResultCode;
 use homeport_sync::lines::{Event, Reason};
 use serde_json::Value;
-use support::{Ran, STAFF, World};
+use support::World;
+use support::offline::{self, HERE, PATIENCE, ROOT, THERE, events, here, there};
 
-const ROOT: &str = r"\\files\home\alice\Documents";
-const HERE: &str = "homes/alice/Documents";
-const THERE: &str = "server/home/alice/Documents";
-/// Longest a test waits for something that is due at once; only a broken agent uses it up.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
-
-/// A world in which alice has signed in and her documents are offline, with some settings more.
+/// Four documents.
 fn signed_in(more: &str) -> World {
-    let world = World::new();
-    let policy = format!("{STAFF}\n[computer.offline-files]\n{more}\n");
-    world.write("policy.d/staff.toml", &policy);
-    for name in ["a/one.txt", "b/two.txt", "c.txt", "d.txt"] {
-        world.write(&format!("{HERE}/{name}"), "old");
-    }
-    world.ok(&["logon", "alice"]);
-    world
-}
-
-fn here(world: &World, name: &str, text: &str) {
-    world.write(&format!("{HERE}/{name}"), text);
-}
-
-fn there(world: &World, name: &str, text: &str) {
-    world.write(&format!("{THERE}/{name}"), text);
+    offline::signed_in(
+        &["a/one.txt", "b/two.txt", "c.txt", "d.txt"].map(|name| (name, "old")),
+        more,
+    )
 }
 
 fn status(world: &World) -> Value {
@@ -46,11 +29,6 @@ fn status(world: &World) -> Value {
 
 fn cache(world: &World) -> Value {
     status(world)["users"]["alice"]["caches"][0].clone()
-}
-
-/// What each line of progress says.
-fn events(ran: &Ran) -> Vec<Event> {
-    ran.out.lines().map(|line| line.parse().unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
 }
 
 fn end(world: &World, args: &[&str]) -> (i32, ResultCode) {
@@ -63,11 +41,6 @@ fn end(world: &World, args: &[&str]) -> (i32, ResultCode) {
 fn with_bob(world: &World) {
     std::fs::create_dir_all(world.path("homes/bob/Documents")).unwrap();
     world.ok(&["logon", "bob"]);
-}
-
-/// Whether this account may do what it is forbidden, as root may.
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }
 
 fn forbid(world: &World, below: &str) -> PathBuf {
@@ -163,9 +136,6 @@ fn what_failed_is_named_with_the_reason_everywhere() {
     let fifo = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, fifo, 0o600.into(), 0).unwrap();
     let locked = forbid(&world, &format!("{HERE}/a/locked.txt"));
-    if is_root() {
-        return;
-    }
     let ran = world.homeport(&["sync", "alice"]);
     assert_eq!(ran.code, 6, "{}{}", ran.out, ran.err);
     let denied = format!(r"left undone: {ROOT}\a\locked.txt: cannot ");
@@ -213,11 +183,9 @@ fn result_codes_say_what_happened() {
     let said = "0:0x00000000:The operation completed successfully.:[]\n";
     assert!(ran.out.starts_with(said), "{}", ran.out);
     let share = forbid(&world, "server/home/alice");
-    if !is_root() {
-        let ran = world.homeport(&["ls", ROOT]);
-        assert!(ran.out.contains("0x80070005 Permission denied"), "{}", ran.out);
-        assert_eq!(end(&world, &["sync", ROOT]), (6, ResultCode::AccessDenied));
-    }
+    let ran = world.homeport(&["ls", ROOT]);
+    assert!(ran.out.contains("0x80070005 Permission denied"), "{}", ran.out);
+    assert_eq!(end(&world, &["sync", ROOT]), (6, ResultCode::AccessDenied));
     allow(&share);
     std::fs::rename(world.path(THERE), world.path("server/old")).unwrap();
     there(&world, "other.txt", "other");

@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests touch the disk and start the binary")]
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+pub mod offline;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -72,9 +74,15 @@ impl World {
         }
     }
 
-    /// The binary with these settings and an empty environment.
+    /// The binary with these settings and an empty environment. Modes count for it also where root
+    /// runs the tests.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_homeport"));
+        let binary = env!("CARGO_BIN_EXE_homeport");
+        let mut command = Command::new(binary);
+        if rustix::process::geteuid().is_root() {
+            command = Command::new("/usr/bin/setpriv");
+            command.args(["--bounding-set=-dac_override,-dac_read_search", binary]);
+        }
         command.env_clear().current_dir(self.root.path());
         command.arg("--settings").arg(self.path("agent.toml")).args(args);
         command
