@@ -13,7 +13,7 @@ use crate::facts::{Directory, Facts, User};
 use crate::folder::{FOLDERS, Folder};
 use crate::layer::{Origin, Sourced};
 use crate::merge::{InForce, ResultantSet};
-use crate::primary::{Primary, primary_computer};
+use crate::primary::{Primary, expired, primary_computer};
 use crate::reason::{Because, Decided, Reason, Reasons};
 use crate::settings::{FolderId, Id, Slot};
 use crate::unc::Unc;
@@ -145,7 +145,10 @@ pub fn decide(rsop: &ResultantSet, facts: &Facts) -> Decision {
 }
 
 /// The user behind the facts, or why nothing may change for lack of one.
-fn known_user(facts: &Facts) -> Result<&User, Because> {
+fn known_user<'f>(rsop: &ResultantSet, facts: &'f Facts) -> Result<&'f User, Because> {
+    if let Some(because) = expired(rsop, facts) {
+        return Err(because);
+    }
     match (&facts.user, facts.directory) {
         (_, Directory::Away) => Err(Because::plain(Reason::DirectoryAway)),
         (None, _) => Err(Because::plain(Reason::UserUnknown)),
@@ -158,7 +161,7 @@ fn decide_folders(
     facts: &Facts,
     primary: &Decided<Primary>,
 ) -> Vec<FolderDecision> {
-    let user = match known_user(facts) {
+    let user = match known_user(rsop, facts) {
         Ok(user) => user,
         Err(because) => {
             let because = Reasons::Shared([because].into());
@@ -369,7 +372,7 @@ fn decide_profile(
     primary: &Decided<Primary>,
 ) -> Decided<ProfileAction> {
     let local = |because: Vec<Because>, last| Decided::new(ProfileAction::Local, because, last);
-    let user = match known_user(facts) {
+    let user = match known_user(rsop, facts) {
         Ok(user) => user,
         Err(because) => return local(Vec::new(), because),
     };

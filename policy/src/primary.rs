@@ -164,6 +164,20 @@ fn in_policy(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Primary
     Decided::new(Primary::No, Vec::new(), last)
 }
 
+/// Why the last answer counts no longer, if it does not (`primary-computers.max-cached-age`). Not
+/// only the list of primary computers: nobody's groups are still the same after so long either.
+pub(crate) fn expired(rsop: &ResultantSet, facts: &Facts) -> Option<Because> {
+    let Directory::Cached { age } = facts.directory else { return None };
+    let limit = rsop.duration(Id::PrimaryMaxCachedAge, CACHED_AGE_DEFAULT);
+    let fact = format!("{}, limit {}", age_text(age), duration_text(limit.value));
+    let because = Because::policy(Reason::DirectoryCacheExpired, limit.origin).with_fact(fact);
+    (age > limit.value).then_some(because)
+}
+
+fn age_text(age: Duration) -> String {
+    format!("{} old", duration_text(Duration::from_secs(age.as_secs())))
+}
+
 fn in_directory(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Primary> {
     let mut because = Vec::new();
     match facts.directory {
@@ -173,14 +187,10 @@ fn in_directory(rsop: &ResultantSet, facts: &Facts, user: &User) -> Decided<Prim
             return Decided::new(Primary::Unknown, because, last);
         }
         Directory::Cached { age } => {
-            let limit = rsop.duration(Id::PrimaryMaxCachedAge, CACHED_AGE_DEFAULT);
-            let fact = format!("{} old", duration_text(Duration::from_secs(age.as_secs())));
-            if age > limit.value {
-                let fact = format!("{fact}, limit {}", duration_text(limit.value));
-                let last = Because::policy(Reason::DirectoryCacheExpired, limit.origin);
-                return Decided::new(Primary::Unknown, because, last.with_fact(fact));
+            if let Some(last) = expired(rsop, facts) {
+                return Decided::new(Primary::Unknown, because, last);
             }
-            because.push(Because::fact(Reason::DirectoryCached, fact));
+            because.push(Because::fact(Reason::DirectoryCached, age_text(age)));
         }
     }
     if !facts.schema_has_primary_computer {

@@ -309,11 +309,11 @@ fn the_directory_says_which_computers_are_primary() {
 fn policy_may_say_which_computers_are_primary() {
     for (lines, with, wanted) in [
         ("source = 'policy'; assigned", "", "redirect primary-assigned"),
-        ("source = 'policy'; assigned", "old", "redirect primary-assigned"),
+        ("source = 'policy'; assigned", "old", "hold directory-cache-expired"),
         ("source = 'policy'; assigned", "no-schema", "redirect primary-assigned"),
         ("source = 'policy'; assigned", "away", "hold directory-away"),
         ("source = 'policy'", "listed", "not-here primary-not-assigned"),
-        ("source = 'policy'", "listed old", "not-here primary-not-assigned"),
+        ("source = 'policy'", "listed old", "hold directory-cache-expired"),
         ("source = 'policy'; assign = [{ group = 'CORP\\staff', computers = ['lt-?'] }]", "",
             "redirect primary-assigned"),
         ("source = 'policy'; assign = [{ user = 'CORP\\Alice', computers = ['x', 'lt-1'] }]", "",
@@ -333,14 +333,14 @@ fn either_list_or_both_may_be_asked() {
         ("source = 'either'; assigned", "", "redirect primary-assigned"),
         ("source = 'either'", "listed", "redirect primary-listed"),
         ("source = 'either'", "", "not-here primary-not-assigned"),
-        ("source = 'either'; assigned", "old", "redirect primary-assigned"),
-        ("source = 'either'", "listed old", "hold primary-not-assigned"),
+        ("source = 'either'; assigned", "old", "hold directory-cache-expired"),
+        ("source = 'either'", "listed old", "hold directory-cache-expired"),
         ("source = 'both'; assigned", "listed", "redirect primary-listed"),
         ("source = 'both'; assigned", "", "not-here primary-not-listed"),
         ("source = 'both'", "listed", "not-here primary-not-assigned"),
         ("source = 'both'; assigned", "listed young", "redirect primary-listed"),
         ("source = 'both'; assigned", "listed old", "hold directory-cache-expired"),
-        ("source = 'both'", "old", "not-here primary-not-assigned"),
+        ("source = 'both'", "old", "hold directory-cache-expired"),
     ] {
         check_primary(lines, with, wanted);
     }
@@ -409,7 +409,7 @@ fn what_keeps_the_profile_local_or_down() {
         ("prevent-upload = true", "",
             r"download from \\srv\p\alice.Linux [profile-path-directory profile-prevent-upload]"),
         (primary, "", "local [profile-path-directory primary-required primary-not-listed]"),
-        (primary, "old", "local [profile-path-directory primary-required directory-cache-expired]"),
+        (primary, "old", "local [directory-cache-expired]"),
         ("", "link=120", directory),
         ("", "link=121", "local [profile-path-directory profile-slow-link]"),
         ("", "link=5,499999", "local [profile-path-directory profile-slow-link]"),

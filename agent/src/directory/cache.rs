@@ -171,7 +171,13 @@ impl Memory {
     }
 
     /// Remembers the name of a group.
+    ///
+    /// That one domain controller does not know a name is no reason to forget it.
     pub fn remember_group(&mut self, sid: &str, name: Option<String>, now_unix_ms: i64) {
+        let is_known = self.groups.get(sid).is_some_and(|known| known.value.is_some());
+        if name.is_none() && is_known {
+            return;
+        }
         if self.groups.len() >= SIDS_MAX && !self.groups.contains_key(sid) {
             self.groups.clear(); // all are asked again, which costs one search
         }

@@ -14,7 +14,7 @@ use crate::directory::discover;
 use crate::directory::error::{DirectoryError, Kind, Refusal};
 use crate::directory::ldap::Connection;
 use crate::directory::tally::Tally;
-use crate::directory::{kerberos, secret, tls};
+use crate::directory::{guard, kerberos, secret, tls};
 use crate::settings::{LdapSettings, Security, Server, TlsStart};
 
 /// LDAP's code for a wrong name or secret.
@@ -222,9 +222,18 @@ impl Connector {
         let Dialled { server, stream } = dialled;
         let name = server.to_string();
         let failed = |source| DirectoryError::Connect { server: name.clone(), source };
-        let stream = StdStream::Tcp(stream.into_std().map_err(failed)?);
-        let mut settings = LdapConnSettings::new().set_std_stream(stream);
+        let mut driver = JoinSet::new();
         let mut scheme = "ldap";
+        let stream = match &self.settings.security {
+            Security::Kerberos { .. } => {
+                scheme = "ldapi"; // the library's word for a socket that is not of the network
+                let (stream, watch) = guard::between(stream, name.clone()).map_err(failed)?;
+                driver.spawn(watch);
+                StdStream::Unix(stream)
+            }
+            Security::Tls { .. } => StdStream::Tcp(stream.into_std().map_err(failed)?),
+        };
+        let mut settings = LdapConnSettings::new().set_std_stream(stream);
         if let Security::Tls { start, .. } = &self.settings.security {
             let config = tls::config(self.settings.ca_file.as_deref())?;
             settings = settings.set_config(config);
@@ -243,7 +252,6 @@ impl Connector {
             })
         };
         let (driven, ldap) = within(deadline, &name, "beginning TLS", begin).await?;
-        let mut driver = JoinSet::new();
         driver.spawn(async move {
             if let Err(error) = driven.drive().await {
                 tracing::debug!(%error, "The directory's connection ended.");

@@ -91,7 +91,7 @@ pub async fn servers(
     let mut last = None;
     for query in queries(domain, site) {
         match records(&query).await {
-            Ok(records) => add(&mut found, order(records, seed)),
+            Ok(records) => add(&mut found, order(within(records, domain), seed)),
             Err(error) => last = Some(error),
         }
     }
@@ -104,6 +104,22 @@ pub async fn servers(
             Err(DirectoryError::Discover { query, source: None })
         }
     }
+}
+
+/// The servers that lie in the domain. DNS is not to be trusted: a name elsewhere may have a good
+/// certificate, and would be given the agent's secret. Who has controllers under other names lists
+/// them (`directory.servers`).
+pub fn within(mut records: Vec<Srv>, domain: &str) -> Vec<Srv> {
+    let domain = domain.trim_end_matches('.').to_lowercase();
+    records.retain(|record| {
+        let rest = record.host.strip_suffix(&domain);
+        let lies = rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        if !lies {
+            tracing::warn!(host = record.host, domain, "DNS names a server outside the domain.");
+        }
+        lies
+    });
+    records
 }
 
 /// Adds servers that are not listed yet.

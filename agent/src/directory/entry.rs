@@ -47,6 +47,9 @@ pub enum EntryError {
     /// More values than anybody can have.
     #[error("it has more than {VALUES_MAX} values of {0}")]
     TooMany(&'static str),
+    /// A group of its domain without a name that may be read.
+    #[error("it is in the group {0}, whose name may not be read or is not known yet")]
+    Nameless(String),
     /// Two accounts of one name.
     #[error("another entry has the same name: {0}")]
     Twin(String),
@@ -147,6 +150,10 @@ impl Entry {
         let values = self.values(NAME);
         if values.len() > VALUES_MAX {
             return Err(EntryError::TooMany(NAME));
+        }
+        // Every account is in its primary group: without any, they may not be read.
+        if values.is_empty() {
+            return Err(EntryError::Missing(NAME));
         }
         let text = |value: &Vec<u8>| sid::text(value).ok_or(EntryError::Malformed(NAME));
         values.iter().map(text).collect()

@@ -267,7 +267,11 @@ impl Live {
         let wanted = Wanted { user: here, computer: Some(&self.computer) };
         let (memory, base) = (&mut self.memory, base.as_deref());
         let mut session = Session::new(connection, memory, base, now, deadline);
-        session.look_up(wanted).await.map_err(Failed::Home)?;
+        session.look_up(wanted).await.map_err(|error| match error {
+            // What is wrong with one account is nothing against the directory.
+            DirectoryError::Entry { .. } => Failed::Other(error),
+            error => Failed::Home(error),
+        })?;
         self.server = Some(connection.server().to_owned());
         match (place, account) {
             (Place::Domain(domain), Some(account)) => {
@@ -349,7 +353,11 @@ impl Live {
         let computer = self.memory.computer.as_ref()?;
         self.memory.schema.as_ref()?;
         match account {
-            Some(account) => self.memory.user(account).map(|user| user.age(now)),
+            // The older one counts: what reaches a user also depends on the computer's place.
+            Some(account) => {
+                let user = self.memory.user(account)?;
+                Some(user.age(now).max(computer.age(now)))
+            }
             None => Some(computer.age(now)),
         }
     }

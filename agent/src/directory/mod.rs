@@ -14,6 +14,7 @@ pub mod discover;
 pub mod entry;
 pub mod file;
 pub mod filter;
+pub mod guard;
 pub mod kerberos;
 pub mod keytab;
 pub mod ldap;

@@ -26,6 +26,8 @@ use crate::limits::{
 
 /// `msDS-PrimaryComputer` in any schema, whatever it is called there.
 pub const PRIMARY_COMPUTER_ID: &str = "1.2.840.113556.1.4.2167";
+/// `sAMAccountName`, which every Active Directory has: the proof that its schema could be read.
+pub const PROOF_ID: &str = "1.2.840.113556.1.4.221";
 /// Everything of a user, and what is given only when it is asked for. A path template may name any
 /// attribute.
 const USER: [&str; 3] = ["*", "entryUUID", "memberOf"];
@@ -71,6 +73,10 @@ impl<'a> Session<'a> {
     fn bad(&self, dn: &str, source: EntryError) -> DirectoryError {
         let server = self.connection.server().to_owned();
         DirectoryError::Entry { server, dn: dn.to_owned(), source }
+    }
+
+    fn blind(&self, what: &'static str) -> DirectoryError {
+        DirectoryError::Garbled { server: self.connection.server().to_owned(), what }
     }
 
     fn is_ad(&self) -> bool {
@@ -133,22 +139,26 @@ impl<'a> Session<'a> {
         let root = self.connection.root();
         let what = "its schema";
         if let (true, Some(schema)) = (root.is_ad, root.schema.clone()) {
-            let filter = filter::equals("attributeID", PRIMARY_COMPUTER_ID.as_bytes());
-            let names = ["lDAPDisplayName"];
+            let ids = [PRIMARY_COMPUTER_ID, PROOF_ID];
+            let filter = filter::any(ids.map(|id| filter::equals("attributeID", id.as_bytes())));
+            let names = ["attributeID"];
             let query =
                 Query { scope: Scope::OneLevel, ..Query::below(what, &schema, filter, &names, 10) };
-            return Ok(!self.ask(&query).await?.is_empty());
+            let found = self.ask(&query).await?;
+            let has = |id| found.iter().any(|entry| entry.texts("attributeID").any(|i| i == id));
+            // A schema that may not be read is no schema without the attribute.
+            return if has(PROOF_ID) {
+                Ok(has(PRIMARY_COMPUTER_ID))
+            } else {
+                Err(self.blind(what))
+            };
         }
-        let Some(subschema) = root.subschema.clone() else { return Ok(false) };
+        let Some(subschema) = root.subschema.clone() else { return Err(self.blind(what)) };
         let filter = filter::equals("objectClass", b"subschema");
         let query = Query { filter, ..Query::entry(what, &subschema, &["attributeTypes"]) };
         let found = self.ask(&query).await?;
-        // A subschema that may not be read is no schema without the attribute.
         let types = found.first().filter(|entry| !entry.values("attributeTypes").is_empty());
-        let Some(entry) = types else {
-            let (server, what) = (self.connection.server().to_owned(), what);
-            return Err(DirectoryError::Garbled { server, what });
-        };
+        let Some(entry) = types else { return Err(self.blind(what)) };
         let of_oid = |text: &str| text.split_whitespace().any(|word| word == PRIMARY_COMPUTER_ID);
         Ok(entry.texts("attributeTypes").any(of_oid))
     }
@@ -222,6 +232,9 @@ impl<'a> Session<'a> {
                 .flat_map(Groups::sids)
                 .collect();
         self.name_groups(&sids.into_iter().map(str::to_owned).collect::<Vec<_>>()).await?;
+        if let Some((record, groups)) = &user {
+            self.check_named(record, groups)?;
+        }
         if let Some(account) = wanted.user {
             self.memory.forget(account);
         }
@@ -231,7 +244,12 @@ impl<'a> Session<'a> {
         }
         if let Some((mut record, groups)) = computer {
             record.groups = self.group_names(groups);
-            self.memory.computer = Some(Dated::new(record, now));
+            // One controller may not have it yet, or not let it be read. What reached the computer
+            // by its place or its groups would vanish, so a known one is kept with its age.
+            let is_worse = |known: &Dated<ComputerRecord>| known.value.dn.is_some();
+            if record.dn.is_some() || !self.memory.computer.as_ref().is_some_and(is_worse) {
+                self.memory.computer = Some(Dated::new(record, now));
+            }
         }
         Ok(())
     }
@@ -443,7 +461,10 @@ impl<'a> Session<'a> {
         let is_known = |sid: &str| {
             let known = self.memory.groups.get(sid);
             sid::well_known(sid).is_some()
-                || known.is_some_and(|known| known.is_fresh(now, DIRECTORY_SCHEMA_FRESH))
+                || known.is_some_and(|known| match known.value {
+                    Some(_) => known.is_fresh(now, DIRECTORY_SCHEMA_FRESH),
+                    None => known.is_fresh(now, DIRECTORY_COMPUTER_FRESH),
+                })
         };
         let unknown: Vec<String> = sids.iter().filter(|sid| !is_known(sid)).cloned().collect();
         let base = self.connection.root().base.clone();
@@ -470,6 +491,24 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Makes sure that every group of the user's own domain has a name. A filter by a group whose name
+    /// is not known would not match, and folders would come home for that.
+    fn check_named(&self, user: &UserRecord, groups: &Groups) -> Result<(), DirectoryError> {
+        let domain = user.sid.as_deref().and_then(|sid| Some(sid.rsplit_once('-')?.0));
+        let is_own = |sid: &&str| sid.rsplit_once('-').map(|(of, _)| of) == domain;
+        let has_name = |sid: &str| {
+            let known = self.memory.groups.get(sid);
+            sid::well_known(sid).is_some() || known.is_some_and(|known| known.value.is_some())
+        };
+        match groups.sids().filter(is_own).find(|sid| !has_name(sid)) {
+            Some(sid) => {
+                let dn = user.dn.clone();
+                Err(self.bad(&dn, EntryError::Nameless(sid.to_owned())))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A group that nobody could name goes by its SID, which a policy may name as well.

@@ -18,7 +18,7 @@ use crate::directory::error::DirectoryError;
 use crate::directory::filter::{self, Filter};
 use crate::directory::ldap::{Connection, Query};
 use crate::directory::ldif_write;
-use crate::directory::query::PRIMARY_COMPUTER_ID;
+use crate::directory::query::{PRIMARY_COMPUTER_ID, PROOF_ID};
 use crate::limits::{
     DIRECTORY_FOREST_MAX, LDIF_BYTES_MAX, SNAPSHOT_ATTRIBUTES_MAX, SNAPSHOT_BASES_MAX,
     SNAPSHOT_ENTRIES_MAX, SNAPSHOT_PAGE_TIMEOUT, SNAPSHOT_PARTS_MAX,
@@ -75,9 +75,6 @@ pub const WANTED: Wanted = Wanted {
     domains: &["objectClass", "nCName", "dnsRoot", "nETBIOSName"],
     schema: &["objectClass", "attributeID", "lDAPDisplayName"],
 };
-
-/// `sAMAccountName`, which every Active Directory has: the proof that its schema could be read.
-const PROOF_ID: &str = "1.2.840.113556.1.4.221";
 
 /// What an export holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
