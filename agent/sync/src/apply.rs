@@ -46,6 +46,9 @@ pub struct Applier<'r, 'a, 'g> {
     adopted: bool,
     /// Copies that deletes wait for, and that are in their place.
     pub(crate) tied: HashSet<String>,
+    /// Names that could not be written for a twin in case, in small letters: what has the name is not
+    /// removed then, for it may be the only copy on that side.
+    pub(crate) twins: HashSet<String>,
     pub(crate) in_use: Option<InUse>,
     count: u64,
 }
@@ -76,6 +79,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             records: Vec::new(),
             adopted: false,
             tied: HashSet::new(),
+            twins: HashSet::new(),
             in_use: None,
             count: 0,
         })
@@ -290,6 +294,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             if source.as_ref().is_some_and(|source| source.kind == Kind::Dir) {
                 self.clashing_folders.push(delta.path.clone());
             }
+            self.twins.insert(delta.path.to_lowercase());
             let message = format!(
                 "cannot write {}: a name that differs from it only in case stands there; rename \
                  one of them",

@@ -214,11 +214,13 @@ fn put(job: &Job<'_>, sides: &Both<'_, '_>, area: &Tree<'_>) -> Result<(), Stop>
                 _ => Stop::Io("put in place", error),
             })
         }),
-        Some(target) => match to.swap(path, &job.temp, target) {
+        Some(target) => match to.swap(path, &job.temp, target, &|folder, name| {
+            job.leave.proves(target.stamp.size, folder, name)
+        }) {
             Ok(true) => Ok(()),
             Ok(false) => {
                 job.unkeep(area);
-                Err(Stop::Changed("the other side changed just now"))
+                Err(job.leave.changed())
             }
             // It may be done all the same; so the version stays where it is kept.
             Err(error) => Err(Stop::Io("put in place", error)),

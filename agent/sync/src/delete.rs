@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::apply::{Applier, BATCH_ITEMS, did};
 use crate::commit::{check, keep, sync_folders, sync_kept};
 use crate::engine::SyncError;
-use crate::fs::Tree;
+use crate::fs::{Folder, Tree};
 use crate::item::{Entry, Kind};
 use crate::journal::Record;
 use crate::look::{Stop, io, read};
@@ -73,9 +73,10 @@ impl Removal<'_> {
         keep(tree, path, entry, leave, area)?;
         sync_kept(area, leave.keep.iter().map(String::as_str))
             .map_err(io("keep the old version of"))?;
-        match tree.take(path, temp, entry) {
+        let proves = |folder: &dyn Folder, name: &str| leave.proves(entry.stamp.size, folder, name);
+        match tree.take(path, temp, entry, &proves) {
             Ok(true) => Ok(leave.keep.clone()),
-            Ok(false) => Err(Stop::Changed("it changed just now")),
+            Ok(false) => Err(leave.changed()),
             Err(error) => Err(Stop::Io("remove", error)),
         }
     }
@@ -122,6 +123,11 @@ impl Applier<'_, '_, '_> {
         let waits = |copy: &String| !here && !self.tied.contains(copy);
         if self.found.ties.get(&delta.path).is_some_and(waits) {
             return Err(Stop::Changed("it was moved, and is not there under its new name yet"));
+        }
+        if self.twins.contains(&delta.path.to_lowercase()) {
+            return Err(Stop::Changed(
+                "a name that differs from it only in case waits for its place",
+            ));
         }
         if here && self.is_open(entry) {
             return Err(Stop::Open);

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use crate::content::{Blocks, Control, LARGE_BYTES, Summed, copy, patch};
-use crate::fs::{Look, Reader, Tree, Writer};
+use crate::content::{Blocks, Control, LARGE_BYTES, Summed, copy, patch, sum};
+use crate::crew::Crew;
+use crate::fs::{Folder, Look, Reader, Tree, Writer};
 use crate::item::{Base, Content, Entry, Hash, Kind, Stamp};
 use crate::look::{Stop, io, read};
 use crate::report::Did;
@@ -17,6 +18,25 @@ pub struct Leave {
     pub proof: Option<Hash>,
     /// It is kept under this path of the recycle area.
     pub keep: Option<String>,
+}
+
+impl Leave {
+    /// Whether a version has the content that may go, read at the last moment: where stamps do not
+    /// tell everything, it may have changed since it was looked at.
+    pub fn proves(&self, size: u64, folder: &dyn Folder, name: &str) -> bool {
+        let Some(proof) = self.proof else { return true };
+        let summed =
+            folder.open(name).and_then(|file| sum(&*file, size, &Control::default(), Crew::Alone));
+        summed.is_ok_and(|summed| summed.bytes == size && summed.hash == proof)
+    }
+
+    /// What it means that a version was not the one that may go.
+    pub fn changed(&self) -> Stop {
+        match self.proof {
+            Some(_) => Stop::Hidden,
+            None => Stop::Changed("the other side changed just now"),
+        }
+    }
 }
 
 /// One item on its way.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use in_use::InUse;
 pub use os::OsVolume;
-pub use tree::{Gate, OLD_SUFFIX, Op, Open, TEMP_PREFIX, Tree};
+pub use tree::{Gate, OLD_SUFFIX, Op, Open, Proves, TEMP_PREFIX, Tree};
 
 use crate::item::{Entry, Stamp};
 

@@ -77,6 +77,9 @@ fn is_out_of_reach(error: &io::Error) -> bool {
     is_absence(error) || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
+/// Whether what stands under a name of a folder has the content that is meant to go.
+pub type Proves<'p> = &'p dyn Fn(&dyn Folder, &str) -> bool;
+
 /// One side as the engine works on it.
 pub struct Tree<'g> {
     volume: Arc<dyn Volume>,
@@ -237,11 +240,18 @@ impl<'g> Tree<'g> {
 
     /// Puts a staged entry in place of an old one, which must be the expected one and be kept
     /// already: exchanges them and looks at what came out. Gives whether it was; if it was not, it
-    /// stands where it stood.
+    /// stands where it stood. `proves` is asked about its content, where stamps do not tell
+    /// everything.
     ///
     /// # Errors
     /// As `rename`.
-    pub fn swap(&self, path: &str, temp: &str, expected: &Entry) -> io::Result<bool> {
+    pub fn swap(
+        &self,
+        path: &str,
+        temp: &str,
+        expected: &Entry,
+        proves: Proves<'_>,
+    ) -> io::Result<bool> {
         self.gate.pass(Op::Rename, path)?;
         let (parent, name) = split(path);
         let folder = self.folder(parent)?;
@@ -254,16 +264,16 @@ impl<'g> Tree<'g> {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 // RACE: a file system that cannot exchange; what is put there between this look and
                 // the rename is replaced. The window is two system calls long.
-                let stands = matches!(
-                    folder.look(name)?,
-                    Some(Look::Entry(found)) if expected.is_still(&found)
-                );
-                if stands {
+                let is_meant = |name| {
+                    let found = folder.look(name);
+                    matches!(found, Ok(Some(Look::Entry(found))) if expected.is_still(&found))
+                };
+                if is_meant(name) && proves(&*folder, name) && is_meant(name) {
                     folder.rename(&old, &*folder, name, How::Replace)?;
-                } else {
-                    let _ = folder.remove(&old);
+                    return Ok(true);
                 }
-                return Ok(stands);
+                let _ = folder.remove(&old);
+                return Ok(false);
             }
             Err(error) => {
                 // What cannot be removed now is recycled by the next run, which knows our names.
@@ -276,7 +286,7 @@ impl<'g> Tree<'g> {
             let out = folder.look(&old);
             matches!(out, Ok(Some(Look::Entry(out))) if wanted.is_still(&out))
         };
-        let done = out_is(expected);
+        let done = out_is(expected) && proves(&*folder, &old);
         if !done {
             // If this fails, both versions stay: one here, one for the next run to recycle.
             let _ = folder.rename(&old, &*folder, name, How::Exchange);
@@ -321,14 +331,22 @@ impl<'g> Tree<'g> {
     ///
     /// # Errors
     /// As `rename`, `unlink`.
-    pub fn take(&self, path: &str, temp: &str, expected: &Entry) -> io::Result<bool> {
+    pub fn take(
+        &self,
+        path: &str,
+        temp: &str,
+        expected: &Entry,
+        proves: Proves<'_>,
+    ) -> io::Result<bool> {
         self.gate.pass(Op::Unlink, path)?;
         let (parent, name) = split(path);
         let folder = self.folder(parent)?;
         let old = format!("{temp}{OLD_SUFFIX}");
         folder.rename(name, &*folder, &old, How::Replace)?;
         let found = folder.look(&old);
-        if matches!(found, Ok(Some(Look::Entry(found))) if expected.is_still(&found)) {
+        let is_expected =
+            matches!(found, Ok(Some(Look::Entry(found))) if expected.is_still(&found));
+        if is_expected && proves(&*folder, &old) {
             folder.remove(&old)?;
             return Ok(true);
         }
