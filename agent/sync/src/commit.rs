@@ -60,8 +60,8 @@ pub fn check(tree: &Tree<'_>, path: &str, expected: Option<&Entry>) -> Result<()
 /// Keeps a version that is about to go, if it is asked for.
 ///
 /// # Errors
-/// [`Stop`]; nothing is kept then, and its empty folders are left for [`Tree::clear_away`]: others may be
-/// about to use them.
+/// [`Stop`]; nothing is kept then, and its empty folders are left for [`Tree::clear_away`]: others
+/// may be about to use them.
 pub fn keep(
     tree: &Tree<'_>,
     path: &str,

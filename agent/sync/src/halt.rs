@@ -61,6 +61,7 @@ fn emptied(
 impl Run<'_, '_> {
     /// The last row: whether a side went back to an earlier state as a whole, and a person wants both
     /// merged.
+    ///
     /// Without a word the run halts, and so does each after it, until no file is back any more: to
     /// look at a part of the tree does not show what became of the rest.
     pub(crate) fn is_restored(&mut self, deltas: &mut Vec<Delta>) -> Result<bool, SyncError> {

@@ -80,6 +80,11 @@ fn is_out_of_reach(error: &io::Error) -> bool {
 /// Whether what stands under a name of a folder has the content that is meant to go.
 pub type Proves<'p> = &'p dyn Fn(&dyn Folder, &str) -> bool;
 
+/// Whether an entry certainly stands under a name, as it was seen.
+fn stands(folder: &dyn Folder, name: &str, expected: &Entry) -> bool {
+    matches!(folder.look(name), Ok(Some(Look::Entry(found))) if expected.is_still(&found))
+}
+
 /// One side as the engine works on it.
 pub struct Tree<'g> {
     volume: Arc<dyn Volume>,
@@ -264,11 +269,8 @@ impl<'g> Tree<'g> {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 // RACE: a file system that cannot exchange; what is put there between this look and
                 // the rename is replaced. The window is two system calls long.
-                let is_meant = |name| {
-                    let found = folder.look(name);
-                    matches!(found, Ok(Some(Look::Entry(found))) if expected.is_still(&found))
-                };
-                if is_meant(name) && proves(&*folder, name) && is_meant(name) {
+                let is_meant = || stands(&*folder, name, expected);
+                if is_meant() && proves(&*folder, name) && is_meant() {
                     folder.rename(&old, &*folder, name, How::Replace)?;
                     return Ok(true);
                 }
@@ -282,10 +284,7 @@ impl<'g> Tree<'g> {
                 return if gone { Ok(false) } else { Err(error) };
             }
         }
-        let out_is = |wanted: &Entry| {
-            let out = folder.look(&old);
-            matches!(out, Ok(Some(Look::Entry(out))) if wanted.is_still(&out))
-        };
+        let out_is = |wanted| stands(&*folder, &old, wanted);
         let done = out_is(expected) && proves(&*folder, &old);
         if !done {
             // If this fails, both versions stay: one here, one for the next run to recycle.
@@ -316,9 +315,7 @@ impl<'g> Tree<'g> {
         let (folder, area) = (self.folder(parent)?, area.folder(above)?);
         // Nothing has the name there: it was made up for this version.
         folder.rename(name, &*area, leaf, How::New)?;
-        let found = area.look(leaf);
-        let is_expected =
-            matches!(found, Ok(Some(Look::Entry(found))) if expected.is_still(&found));
+        let is_expected = stands(&*area, leaf, expected);
         if !is_expected {
             // A name that was taken meanwhile is not taken back; the version is safe in the area.
             let _ = area.rename(leaf, &*folder, name, How::New);
@@ -343,10 +340,7 @@ impl<'g> Tree<'g> {
         let folder = self.folder(parent)?;
         let old = format!("{temp}{OLD_SUFFIX}");
         folder.rename(name, &*folder, &old, How::Replace)?;
-        let found = folder.look(&old);
-        let is_expected =
-            matches!(found, Ok(Some(Look::Entry(found))) if expected.is_still(&found));
-        if is_expected && proves(&*folder, &old) {
+        if stands(&*folder, &old, expected) && proves(&*folder, &old) {
             folder.remove(&old)?;
             return Ok(true);
         }
