@@ -369,7 +369,7 @@ fn note_lines(root: &Unc, notes: &[ItemResult], more: u64, unread: &str) -> Stri
 /// Why something takes no part, in words.
 fn reason(result: &Verdict) -> String {
     match result {
-        Verdict::Skipped { reason } => reason.clone(),
+        Verdict::Skipped { why } => why.text().to_owned(),
         Verdict::Failed { message, .. } => message.clone(),
         other => code_of(other).text().trim_end_matches('.').to_owned(),
     }

@@ -442,7 +442,7 @@ pub fn settle(job: &Exchange, path: &str, how: Resolve, host: &str, now: SystemT
         Verdict::Held => Outcome::refused("the brake holds it", "see `homeport release`"),
         Verdict::Screened => Outcome::refused("a file screen keeps it out", "rename it"),
         Verdict::Busy => Outcome::refused("an application has it open", "close it, and try again"),
-        Verdict::Skipped { reason } => Outcome::refused(reason, "try again"),
+        Verdict::Skipped { why } => Outcome::refused(why.text(), "try again"),
         Verdict::Failed { message, .. } => Outcome::not_done(message),
     }
 }

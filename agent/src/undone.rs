@@ -29,7 +29,7 @@ impl Left {
         let code = code_of(&item.result);
         let why = match &item.result {
             Verdict::Failed { message, .. } => message.clone(),
-            Verdict::Skipped { reason } => reason.clone(),
+            Verdict::Skipped { why } => why.text().to_owned(),
             Verdict::Screened | Verdict::Busy => code.text().trim_end_matches('.').to_owned(),
             Verdict::Done | Verdict::Conflict | Verdict::Held => return None,
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::chance::Chance;
-use crate::disk::{Body, Change, Disk, Names, Node, TOP};
+use crate::disk::{Body, Change, Disk, Inode, Names, Node, TOP};
 
 /// Data is written, or not, by the page.
 const PAGE_BYTES: usize = 4_096;
@@ -130,6 +130,16 @@ impl Disk {
             inode.deceives |= is_other && !shows;
         }
         self.flush();
+    }
+
+    /// Marks what is back under a stamp that another content had at last (a power cut had torn it):
+    /// nobody could ever tell.
+    pub fn deceive_after(&mut self, last: &Self) {
+        for (node, inode) in &mut self.nodes {
+            let same = |last: &&Inode| last.attributes == inode.attributes;
+            let last = last.nodes.get(node).filter(same);
+            inode.deceives |= last.is_some_and(|last| last.body != inode.body);
+        }
     }
 
     fn count_names(&self, folder: Node, counts: &mut BTreeMap<Node, u32>) {

@@ -77,6 +77,8 @@ pub struct Ledger {
     pub let_gone_stamps: BTreeSet<(String, u64, i64, usize)>,
     /// Folders that users moved away, and on which disk.
     pub moved_folders: BTreeSet<(String, usize)>,
+    /// What the engine replaced by another version: it lost a conflict, and is kept.
+    pub replaced: BTreeSet<Key>,
     /// A disk of this world ignores case; then claims do too.
     pub ignores_case: bool,
     next: u32,
@@ -118,7 +120,9 @@ impl Ledger {
         let elsewhere = |gone: &(Key, String, usize)| gone.2 != disk;
         let is_known = self.known.get(&key).is_some_and(|version| !version.torn);
         let gone = (key, path.clone(), 0)..=(key, path.clone(), usize::MAX);
-        if is_known && !self.let_gone.range(gone).any(elsewhere) {
+        let was_let_go =
+            self.let_gone.range(gone).any(elsewhere) || self.was_let_go_in_moved(disk, key, &path);
+        if is_known && !was_let_go {
             self.claims.insert((key, path), claim);
         }
     }
@@ -132,6 +136,23 @@ impl Ledger {
     /// Whether a user of one disk let a version go under a path.
     pub fn was_let_go_on(&self, disk: usize, key: Key, path: &str) -> bool {
         self.let_gone.contains(&(key, self.folded(path), disk))
+    }
+
+    /// Whether a user elsewhere let a version go under this name, in a folder that a user of this
+    /// disk moved since: both are one folder to the engine, and the version looks untouched.
+    pub fn was_let_go_in_moved(&self, disk: usize, key: Key, path: &str) -> bool {
+        let path = self.folded(path);
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        self.let_gone.range((key, String::new(), 0)..).take_while(|gone| gone.0 == key).any(
+            |(_, other, by)| {
+                *by != disk && name(other) == name(&path) && {
+                    let is_above = |folder: &str| {
+                        other.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+                    };
+                    self.moved_folders.iter().any(|(folder, by)| *by == disk && is_above(folder))
+                }
+            },
+        )
     }
 
     /// Whether a user of another disk moved away a folder above a path.

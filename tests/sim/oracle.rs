@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use homeport_sync::fs::{Look, TEMP_PREFIX};
-use homeport_sync::{FailureKind, Journal, Report, Verdict};
+use homeport_sync::{FailureKind, Journal, Report, Skip, Verdict};
 
 use crate::state::{Core, SHARE};
 use crate::volume::look_of;
@@ -46,7 +46,7 @@ pub fn check_trees(world: &World, reports: &[Option<Report>]) {
 }
 
 fn waits(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Skipped { reason } if reason.starts_with("it was moved"))
+    matches!(verdict, Verdict::Skipped { why: Skip::Moved })
 }
 
 fn different(core: &Core, seat: usize, open: &BTreeSet<String>) -> Vec<(String, String)> {
@@ -125,7 +125,17 @@ fn is_hidden(core: &Core, seat: usize, path: &str) -> bool {
     match (stamp(seat), stamp(SHARE)) {
         (Some(one), Some(other)) => {
             let same_time = one.1.abs_diff(other.1) <= grain.unsigned_abs();
-            one.0 == other.0 && (deceives || (!tells && same_time))
+            // What a user of the share took from this path had the same size and time: the journal
+            // still has that one, and nothing but its bytes tells what stands there now.
+            let grain = core.disks.iter().map(|disk| disk.knobs.grain_ns).max().unwrap_or_default();
+            let replaced = core.ledger.let_gone_stamps.iter().any(|(gone, size, time, disk)| {
+                *disk == SHARE
+                    && *gone == core.ledger.folded(path)
+                    && *size == other.0
+                    && time.abs_diff(other.1) <= grain.unsigned_abs()
+            });
+            let swapped = replaced && !core.disks[SHARE].knobs.stamps_tell;
+            swapped || (one.0 == other.0 && (deceives || (!tells && same_time)))
         }
         _ => false,
     }

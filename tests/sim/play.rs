@@ -319,8 +319,9 @@ impl Play {
             .filter_map(|(path, node)| Some((path.clone(), core.key(SHARE, *node)?)))
             .collect();
         let now = core.now;
-        core.disks[SHARE] = snapshot;
+        let last = std::mem::replace(&mut core.disks[SHARE], snapshot);
         core.disks[SHARE].now = now;
+        core.disks[SHARE].deceive_after(&last);
         core.disks[SHARE].flush();
         core.tell(format_args!("the share is restored"));
         for (path, key) in keys {

@@ -276,6 +276,9 @@ impl Core {
     /// With the same call the engine has put another version where it took one away.
     pub fn note_replaced(&mut self, seat: usize, gone: Gone) {
         let Some(key) = self.key_at(gone.0, &gone.1) else { return };
+        if key != gone.2 {
+            self.ledger.replaced.insert(gone.2);
+        }
         // Only what is let go from now on says that a user saw it there.
         if key != gone.2 && !self.ledger.was_let_go_on(gone.0, key, &gone.1) {
             self.runs.get_mut(&seat).unwrap().replaced.insert(gone, key);
@@ -350,12 +353,15 @@ impl Core {
             let has_left = has_left.is_some_and(|new| self.ledger.was_let_go_on(*disk, *new, path));
             // Elsewhere a user moved the folder above it, without having seen what is new in it: on
             // the share it has gone along. Where a conflict is in the way of the folder's new place
-            // it cannot be brought there, and leaves the old one all the same.
+            // it cannot be brought there, and leaves the old one all the same. Or it lost a conflict
+            // there, and is kept.
             let went_along = self.ledger.was_moved_with_folder(*disk, path)
-                && self.tree(SHARE).values().any(|node| self.key(SHARE, *node) == Some(*key));
+                && (self.ledger.replaced.contains(key)
+                    || self.tree(SHARE).values().any(|node| self.key(SHARE, *node) == Some(*key)));
             let is_excused = moved
                 || replaced
                 || was_let_go
+                || self.ledger.was_let_go_in_moved(*disk, *key, path)
                 || went_along
                 || self.was_taken_for(*disk, path, *stamp);
             if stands(*disk) || (has_left && !is_excused) {
@@ -430,9 +436,13 @@ impl Core {
         ledger.undo_moves(disk, |key, path| self.key_at(disk, path) == Some(key));
         self.ledger = ledger;
         self.forgive(disk);
-        if disk == SHARE {
-            for (path, key) in keys {
-                if self.key_at(disk, &path) != Some(key) {
+        for (path, key) in keys {
+            let left = self.key_at(disk, &path);
+            if left != Some(key) {
+                let left = left.map_or("nothing".to_owned(), |left| self.ledger.name(left));
+                let was = self.ledger.name(key);
+                self.tell(format_args!("the power cut left {left} of {was} in {path:?}"));
+                if disk == SHARE {
                     self.ledger.unpin_all(key);
                 }
             }

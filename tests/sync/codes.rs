@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use homeport_sync::codes::{CODES, ResultCode, code_of, code_of_failure};
-use homeport_sync::{FailureKind, Verdict};
+use homeport_sync::{FailureKind, Skip, Verdict};
 
 #[test]
 fn the_documented_numbers() {
@@ -61,16 +61,16 @@ fn numbers_that_are_never_reported_are_no_code() {
 
 #[test]
 fn every_verdict_has_a_code() {
-    let skipped = |reason: &str| Verdict::Skipped { reason: reason.to_owned() };
+    let skipped = |why| Verdict::Skipped { why };
     let failed = |kind| Verdict::Failed { kind, message: "for a reason".to_owned() };
     for (verdict, code) in [
         (Verdict::Done, ResultCode::Ok),
         (Verdict::Conflict, ResultCode::Conflict),
         (Verdict::Held, ResultCode::Held),
         (Verdict::Screened, ResultCode::Screened),
-        (skipped("it changed"), ResultCode::FileChanged),
-        (skipped("it is a pipe, socket or device"), ResultCode::NotSupported),
-        (skipped("the run was cancelled"), ResultCode::Cancelled),
+        (skipped(Skip::Changed), ResultCode::FileChanged),
+        (skipped(Skip::Special), ResultCode::NotSupported),
+        (skipped(Skip::Cancelled), ResultCode::Cancelled),
         (failed(FailureKind::Denied), ResultCode::AccessDenied),
         (failed(FailureKind::Full), ResultCode::DiskFull),
         (failed(FailureKind::Io), ResultCode::IoDevice),

@@ -143,6 +143,20 @@ fn where_both_sides_renamed_it_the_name_on_the_share_stays() {
 }
 
 #[test]
+fn a_folder_that_both_sides_gave_the_same_name_is_the_one_it_was() {
+    let it = scene();
+    rename(&it, Side::Local, "a", "same");
+    rename(&it, Side::Remote, "a", "same");
+    it.remove(Side::Local, "same/x/f");
+    let report = it.run();
+    assert_eq!(report.counts.deleted_remote, 1, "what was deleted does not come back: {report:?}");
+    assert_eq!((report.counts.downloaded, report.counts.uploaded), (0, 0), "{report:?}");
+    it.assert_equal();
+    assert_eq!(it.read(Side::Remote, "same/x/f"), None);
+    it.assert_idle();
+}
+
+#[test]
 fn folders_that_were_moved_into_each_other_lose_nothing() {
     let it = scene();
     rename(&it, Side::Local, "a", "b/a");

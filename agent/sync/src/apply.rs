@@ -15,6 +15,7 @@ use crate::plan::{Hold, brake, is_allowed};
 use crate::reconcile::Action;
 use crate::report::{Did, FailureKind, Verdict};
 use crate::run::Run;
+use crate::skip::Skip;
 use crate::stage::{Job, Leave};
 use crate::throttle::Throttle;
 use crate::walk::{Delta, Found};
@@ -369,7 +370,7 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
     /// No stamp is so old that it proves anything after a hidden change: the next run reads the
     /// file.
     pub(crate) fn doubt(&mut self, delta: &Delta, stop: &Stop) {
-        if let (Stop::Hidden, Some(base)) = (stop, &delta.base) {
+        if let (Stop::Left(Skip::Hidden), Some(base)) = (stop, &delta.base) {
             let doubted = Base { recorded_ns: i64::MIN, ..(**base).clone() };
             self.records.push(Record::Item(delta.path.clone(), doubted));
         }

@@ -16,6 +16,7 @@ use crate::journal::{Intent, Record};
 use crate::look::{Stop, io};
 use crate::path::parent;
 use crate::report::Verdict;
+use crate::skip::Skip;
 use crate::stage::{Job, Means, Staged};
 
 impl Applier<'_, '_, '_> {
@@ -136,7 +137,7 @@ impl Applier<'_, '_, '_> {
                     Some(Look::Entry(found)) if found.kind == Kind::Dir => {
                         Ok(Placed { content: Content::Dir, stamp: found.stamp, staged: None })
                     }
-                    _ => Err(Stop::Changed("it was changed as soon as it was made")),
+                    _ => Err(Stop::Left(Skip::Changed)),
                 }
             });
             (job, placed)

@@ -7,11 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::report::{FailureKind, Verdict};
-
-/// What the scan says of an item that is no file, folder or link.
-const SPECIAL: &str = "it is a pipe, socket or device";
-/// What is said of a file that was under way when the run was cancelled.
-const CANCELLED: &str = "the run was cancelled";
+use crate::skip::Skip;
 
 /// The upper half of an HRESULT made of a Win32 number: severity 1, facility 7 (Win32).
 const WIN32_FACILITY: u32 = 0x8007_0000;
@@ -163,11 +159,9 @@ pub fn code_of(verdict: &Verdict) -> ResultCode {
         Verdict::Conflict => ResultCode::Conflict,
         Verdict::Held => ResultCode::Held,
         Verdict::Screened => ResultCode::Screened,
-        Verdict::Skipped { reason } => match reason.as_str() {
-            SPECIAL => ResultCode::NotSupported,
-            CANCELLED => ResultCode::Cancelled,
-            _ => ResultCode::FileChanged,
-        },
+        Verdict::Skipped { why: Skip::Special | Skip::Mount } => ResultCode::NotSupported,
+        Verdict::Skipped { why: Skip::Cancelled } => ResultCode::Cancelled,
+        Verdict::Skipped { .. } => ResultCode::FileChanged,
         Verdict::Busy => ResultCode::SharingViolation,
         Verdict::Failed { kind, .. } => code_of_failure(*kind),
     }

@@ -12,6 +12,7 @@ use crate::fs::{Look, Tree};
 use crate::item::{Content, Entry, Kind, Stamp};
 use crate::look::{Stop, io};
 use crate::path::{above, parent};
+use crate::skip::Skip;
 use crate::stage::{Job, Leave, Staged};
 use crate::walk::Both;
 
@@ -54,7 +55,7 @@ pub fn check(tree: &Tree<'_>, path: &str, expected: Option<&Entry>) -> Result<()
         }
         _ => false,
     };
-    if same { Ok(()) } else { Err(Stop::Changed("the other side changed meanwhile")) }
+    if same { Ok(()) } else { Err(Stop::Left(Skip::TargetChanged)) }
 }
 
 /// Keeps a version that is about to go, if it is asked for.
@@ -80,7 +81,7 @@ pub fn keep(
         _ => {
             // One that cannot be removed goes when the recycle area is swept.
             let _ = area.discard(place);
-            Err(Stop::Changed("the other side changed meanwhile"))
+            Err(Stop::Left(Skip::TargetChanged))
         }
     }
 }
@@ -210,7 +211,7 @@ fn put(job: &Job<'_>, sides: &Both<'_, '_>, area: &Tree<'_>) -> Result<(), Stop>
     let put = match job.target() {
         None => check(to, path, None).and_then(|()| {
             to.put(path, &job.temp).map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => Stop::Changed("another file took its name"),
+                io::ErrorKind::AlreadyExists => Stop::Left(Skip::NameTaken),
                 _ => Stop::Io("put in place", error),
             })
         }),
@@ -240,6 +241,6 @@ fn look_again(job: &Job<'_>, staged: Staged, sides: &Both<'_, '_>) -> Result<Pla
             let content = staged.content.clone();
             Ok(Placed { content, stamp: found.stamp, staged: Some(staged) })
         }
-        _ => Err(Stop::Changed("it was changed as soon as it was written")),
+        _ => Err(Stop::Left(Skip::Changed)),
     }
 }

@@ -12,6 +12,7 @@ use crate::path::{self, beside, parent};
 use crate::reconcile::Clash;
 use crate::report::{Conflict, ConflictKind, Did, Meta, Options, Resolve, Verdict};
 use crate::scan::PatternError;
+use crate::skip::Skip;
 use crate::walk::Delta;
 
 /// Longest name that file systems take.
@@ -133,7 +134,7 @@ impl Applier<'_, '_, '_> {
                 return Ok(name);
             }
         }
-        Err(Stop::Changed("no free name was found for the second version"))
+        Err(Stop::Left(Skip::NoFreeName))
     }
 }
 

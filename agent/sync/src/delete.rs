@@ -15,6 +15,7 @@ use crate::path::{lies_at, parent};
 use crate::plan::Hold;
 use crate::reconcile::Action;
 use crate::report::Verdict;
+use crate::skip::Skip;
 use crate::stage::Leave;
 use crate::walk::{Both, Delta, Found};
 
@@ -42,16 +43,16 @@ impl Removal<'_> {
         let tree = sides.of(*here);
         // Listings have been cut short, and much may have happened since they were read.
         if self.follows && !sides.of(!*here).is_gone(path).map_err(io("look at"))? {
-            return Err(Stop::Changed("it is there again on the other side"));
+            return Err(Stop::Left(Skip::BackAgain));
         }
         check(tree, path, Some(entry))?;
         if entry.kind == Kind::Dir {
             let holds = |(side, keeper): &(bool, String)| side == here && lies_at(keeper, path);
             if found.keepers.iter().any(holds) {
-                return Err(Stop::Changed("it holds something that is left alone"));
+                return Err(Stop::Left(Skip::HoldsOther));
             }
             return tree.remove_folder(path).map(|()| None).map_err(|error| match error.kind() {
-                std::io::ErrorKind::DirectoryNotEmpty => Stop::Changed("it is not empty"),
+                std::io::ErrorKind::DirectoryNotEmpty => Stop::Left(Skip::NotEmpty),
                 _ => Stop::Io("remove", error),
             });
         }
@@ -60,7 +61,7 @@ impl Removal<'_> {
             room.map_err(io("make room in the recycle area for"))?;
             match tree.set_aside(path, area, place, entry) {
                 Ok(true) => return Ok(Some(place.clone())),
-                Ok(false) => return Err(Stop::Changed("it changed just now")),
+                Ok(false) => return Err(Stop::Left(Skip::Changed)),
                 Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {}
                 Err(error) => return Err(Stop::Io("remove", error)),
             }
@@ -68,7 +69,7 @@ impl Removal<'_> {
         if let Some(proof) = leave.proof
             && read(tree, path, entry.stamp)?.hash != proof
         {
-            return Err(Stop::Hidden);
+            return Err(Stop::Left(Skip::Hidden));
         }
         keep(tree, path, entry, leave, area)?;
         sync_kept(area, leave.keep.iter().map(String::as_str))
@@ -118,16 +119,14 @@ impl Applier<'_, '_, '_> {
     fn removal<'p>(&mut self, delta: &'p Delta) -> Result<Removal<'p>, Stop> {
         let here = delta.action == Action::DeleteHere;
         let entry = if here { &delta.here } else { &delta.there };
-        let Some(entry) = entry else { return Err(Stop::Changed("it went away")) };
+        let Some(entry) = entry else { return Err(Stop::Left(Skip::WentAway)) };
         // What goes here is kept, and stands on the share; what goes there is gone.
         let waits = |copy: &String| !here && !self.tied.contains(copy);
         if self.found.ties.get(&delta.path).is_some_and(waits) {
-            return Err(Stop::Changed("it was moved, and is not there under its new name yet"));
+            return Err(Stop::Left(Skip::Moved));
         }
         if self.twins.contains(&delta.path.to_lowercase()) {
-            return Err(Stop::Changed(
-                "a name that differs from it only in case waits for its place",
-            ));
+            return Err(Stop::Left(Skip::TwinWaits));
         }
         if here && self.is_open(entry) {
             return Err(Stop::Open);

@@ -16,6 +16,7 @@ use crate::plan::{restored, went_back};
 use crate::report::{Did, RootWord, Verdict};
 use crate::roots::{self, Marks};
 use crate::run::Run;
+use crate::skip::Skip;
 use crate::walk::{Delta, Found};
 
 /// Where the journal keeps which side was found restored.
@@ -102,10 +103,7 @@ impl Run<'_, '_> {
         *deltas = rest;
         let back: Vec<Delta> = back;
         for delta in back {
-            let reason = "it went back to an earlier time; the next exchange of the whole folder \
-                          looks whether all of it did";
-            let result = Verdict::Skipped { reason: reason.to_owned() };
-            self.note(&delta.path, Did::Scan, result);
+            self.note(&delta.path, Did::Scan, Verdict::Skipped { why: Skip::WentBack });
         }
     }
 }

@@ -15,6 +15,7 @@ compile_error!("the engine's `fs` module has only its Unix half so far");
 mod path;
 mod item;
 mod reconcile;
+mod skip;
 mod report;
 mod crew;
 pub mod codes;
@@ -63,3 +64,4 @@ pub use report::{
     Pair, Pending, PendingChange, PendingItem, Progress, Report, Resolve, ResolveRule, RootWord,
     Tell, Verdict,
 };
+pub use skip::Skip;

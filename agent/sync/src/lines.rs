@@ -106,7 +106,7 @@ impl Event {
         let code = code_of(&item.result);
         let message = match &item.result {
             Verdict::Failed { message, .. } => Some(message.clone()),
-            Verdict::Skipped { reason } => Some(reason.clone()),
+            Verdict::Skipped { why } => Some(why.text().to_owned()),
             _ => None,
         };
         Self {

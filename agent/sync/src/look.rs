@@ -8,6 +8,7 @@ use crate::item::{Base, Content, Entry, Kind, Stamp};
 use crate::reconcile::{Action, reconcile};
 use crate::report::Verdict;
 use crate::scan::failure;
+use crate::skip::Skip;
 use crate::walk::Both;
 
 /// A file changed within this time before its stamp was recorded may have changed again without
@@ -22,10 +23,9 @@ pub fn is_racy(mtime_ns: i64, recorded_ns: i64) -> bool {
 /// Why an item was not carried.
 #[derive(Debug)]
 pub enum Stop {
-    /// The world is not as it was seen; the next run looks again.
-    Changed(&'static str),
-    /// As [`Stop::Changed`], and neither size nor time shows it: the journal must doubt them.
-    Hidden,
+    /// The world is not as it was seen, or it is not its time; the next run looks again. After
+    /// [`Skip::Hidden`] the journal must doubt the stamps.
+    Left(Skip),
     /// An application has it open.
     Open,
     /// An operation failed.
@@ -36,17 +36,13 @@ impl Stop {
     /// As a verdict on a path.
     pub fn verdict(&self, path: &str) -> Verdict {
         match self {
-            Self::Changed(reason) => Verdict::Skipped { reason: (*reason).to_owned() },
-            Self::Hidden => {
-                let reason = "it changed on the share, and its size and time do not show it";
-                Verdict::Skipped { reason: reason.to_owned() }
-            }
+            Self::Left(why) => Verdict::Skipped { why: *why },
             Self::Open => Verdict::Busy,
             Self::Io(_, error) if error.get_ref().is_some_and(|error| error.is::<Cancelled>()) => {
-                Verdict::Skipped { reason: "the run was cancelled".to_owned() }
+                Verdict::Skipped { why: Skip::Cancelled }
             }
             Self::Io(_, error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Verdict::Skipped { reason: "it changed while it was read".to_owned() }
+                Verdict::Skipped { why: Skip::Changed }
             }
             Self::Io(what, error) => failure(what, path, error),
         }
@@ -68,13 +64,13 @@ pub fn read(tree: &Tree<'_>, path: &str, expected: Stamp) -> Result<Summed, Stop
         file.sync().map_err(io("make durable"))?;
     }
     if !file.stamp().map_err(io("look at"))?.agrees(expected) {
-        return Err(Stop::Changed("it changed since it was looked at"));
+        return Err(Stop::Left(Skip::Changed));
     }
     let summed =
         sum(&*file, expected.size, &Control::default(), tree.crew()).map_err(io("read"))?;
     let after = file.stamp().map_err(io("look at"))?;
     if !after.agrees(expected) || summed.bytes != expected.size {
-        return Err(Stop::Changed("it changed while it was read"));
+        return Err(Stop::Left(Skip::Changed));
     }
     Ok(summed)
 }

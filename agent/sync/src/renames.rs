@@ -167,7 +167,7 @@ impl Run<'_, '_> {
     ) -> Result<Option<Vec<String>>, SyncError> {
         let local = task.here.is_some();
         let Some(known) = numbers.get(&task.path) else { return Ok(None) };
-        for (base, folder) in known {
+        for known_as @ (base, folder) in known {
             if walk.is_suspended(base) {
                 // It keeps its peace under its new name too.
                 walk.found.unknown.push(task.path.clone());
@@ -177,8 +177,15 @@ impl Run<'_, '_> {
             let other = self.sides.of(!local).look(base).map(folder_number);
             let (Ok(own), Ok(other)) = (own, other) else { continue };
             // If something stands in the old place, rows below it may be about that.
-            let is_case = || self.sides.of(local).is_one(base, &task.path).unwrap_or(false);
-            if own.is_some() && !is_case() {
+            let is_case = |side| self.sides.of(side).is_one(base, &task.path).unwrap_or(false);
+            if own.is_some() && !is_case(local) {
+                continue;
+            }
+            if let Some(there) = task.there.filter(|_| task.here.is_some()) {
+                let is_gone = other.is_none() || is_case(false);
+                if is_gone && self.takes_over_both(walk, task, known_as, there)? {
+                    return Ok(Some(vec![base.clone(), task.path.clone()]));
+                }
                 continue;
             }
             let rename = match other {
@@ -222,6 +229,24 @@ impl Run<'_, '_> {
             return Ok(Some(vec![rename.from, rename.to, task.path.clone()]));
         }
         Ok(None)
+    }
+
+    /// Both sides gave a folder the same new name, if its number there says so as well as the one
+    /// here: the journal calls it that too.
+    fn takes_over_both(
+        &mut self,
+        walk: &mut Walk<'_, '_>,
+        task: &Task,
+        known: &(String, i64),
+        there: u64,
+    ) -> Result<bool, SyncError> {
+        if there == 0 || !self.journal.folders_with(false, there)?.contains(known) {
+            return Ok(false);
+        }
+        self.write_durable(&mut vec![Record::Moved(known.0.clone(), task.path.clone())])?;
+        walk.drop_deltas(&[known.0.as_str(), &task.path].into_iter().collect());
+        walk.enter(vec![Task { folder: Some(known.1), ..task.clone() }]);
+        Ok(true)
     }
 
     /// Lets files follow; what is to be done about them besides comes in place of the copy and the

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::skip::Skip;
+
 /// Most items listed in one report; all are counted.
 pub const ITEMS_MAX: usize = 1_000;
 
@@ -276,7 +278,7 @@ pub enum Verdict {
     /// Left for the next run.
     Skipped {
         /// Why.
-        reason: String,
+        why: Skip,
     },
     /// It did not work; the next run tries again.
     Failed {

@@ -11,6 +11,7 @@ use crate::item::{Entry, Kind};
 use crate::names::{Rules, judge};
 use crate::path::{join, lies_at, name};
 use crate::report::{Did, FailureKind, ItemResult, Verdict};
+use crate::skip::Skip;
 
 /// The file that tells a root from any other directory at the same path.
 pub const MARKER: &str = ".homeport-root";
@@ -150,8 +151,7 @@ fn visit(
             listing.stale.push(text);
         } else if local {
             // On a share it is another computer's; here only a person can have made it.
-            let reason = "its name is that of an unfinished file of Homeport".to_owned();
-            listing.note(join(folder, &text), Verdict::Skipped { reason });
+            listing.note(join(folder, &text), Verdict::Skipped { why: Skip::OurName });
             listing.hidden.push(text);
         }
         return;
@@ -165,15 +165,12 @@ fn visit(
         return;
     }
     let result = match look {
-        Look::Other => Verdict::Skipped { reason: "it is a pipe, socket or device".to_owned() },
+        Look::Other => Verdict::Skipped { why: Skip::Special },
         Look::OddLink => {
             let message = "its target is not UTF-8".to_owned();
             Verdict::Failed { kind: FailureKind::Name, message }
         }
-        Look::Mount => {
-            let reason = "another file system is mounted there".to_owned();
-            Verdict::Skipped { reason }
-        }
+        Look::Mount => Verdict::Skipped { why: Skip::Mount },
         Look::Vanished => {
             listing.keeper = true;
             listing.hidden.push(text);

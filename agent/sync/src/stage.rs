@@ -8,6 +8,7 @@ use crate::fs::{Folder, Look, Reader, Tree, Writer};
 use crate::item::{Base, Content, Entry, Hash, Kind, Stamp};
 use crate::look::{Stop, io, read};
 use crate::report::Did;
+use crate::skip::Skip;
 use crate::throttle::Throttle;
 use crate::walk::{Both, Delta};
 
@@ -33,8 +34,8 @@ impl Leave {
     /// What it means that a version was not the one that may go.
     pub fn changed(&self) -> Stop {
         match self.proof {
-            Some(_) => Stop::Hidden,
-            None => Stop::Changed("the other side changed just now"),
+            Some(_) => Stop::Left(Skip::Hidden),
+            None => Stop::Left(Skip::TargetChanged),
         }
     }
 }
@@ -121,7 +122,7 @@ impl Job<'_> {
     /// # Errors
     /// [`Stop`].
     pub fn stage(&self, means: &Means<'_, '_>) -> Result<Staged, Stop> {
-        let Some(source) = self.source() else { return Err(Stop::Changed("it went away")) };
+        let Some(source) = self.source() else { return Err(Stop::Left(Skip::WentAway)) };
         self.prove(means)?;
         let staged = match source.kind {
             Kind::Link => self.link(means, source),
@@ -152,7 +153,7 @@ impl Job<'_> {
         };
         match read(self.to(&means.sides), self.path(), target.stamp)?.hash == proof {
             true => Ok(()),
-            false => Err(Stop::Hidden),
+            false => Err(Stop::Left(Skip::Hidden)),
         }
     }
 
@@ -163,7 +164,7 @@ impl Job<'_> {
         // The folder above it may be missing: one that this side deleted and the other needs still.
         let staged = to.with_parents(self.path(), stage).map_err(io("write"))?;
         let Some(Look::Entry(staged)) = staged else {
-            return Err(Stop::Changed("it went away as it was written"));
+            return Err(Stop::Left(Skip::WentAway));
         };
         Ok(Staged { content: Content::Link(text), stamp: staged.stamp, bytes: 0, blocks: None })
     }
@@ -172,7 +173,7 @@ impl Job<'_> {
         let (from, to) = (self.from(&means.sides), self.to(&means.sides));
         let reader = from.read(self.path()).map_err(io("read"))?;
         if !reader.stamp().map_err(io("look at"))?.agrees(source.stamp) {
-            return Err(Stop::Changed("it changed since it was looked at"));
+            return Err(Stop::Left(Skip::Changed));
         }
         let stage = || to.stage(self.path(), &self.temp);
         let mut writer = to.with_parents(self.path(), stage).map_err(io("write"))?;
@@ -188,7 +189,7 @@ impl Job<'_> {
         };
         let after = reader.stamp().map_err(io("look at"))?;
         if !after.agrees(source.stamp) || summed.bytes != size {
-            return Err(Stop::Changed("it changed while it was read"));
+            return Err(Stop::Left(Skip::Changed));
         }
         writer.dress(source.mode & 0o777, Some(source.stamp.mtime_ns)).map_err(io("finish"))?;
         if means.sync_each {
@@ -213,20 +214,26 @@ impl Job<'_> {
         if size < LARGE_BYTES || target.stamp.size > size {
             return Ok(None);
         }
-        let old = self.to(&means.sides).read(self.path()).map_err(io("read"))?;
+        let to = self.to(&means.sides);
+        let old = to.read(self.path()).map_err(io("read"))?;
+        if to.is_young(target.stamp.mtime_ns) {
+            // From now on a write to a mapping of it shows.
+            old.sync().map_err(io("make durable"))?;
+        }
         let is_old = |stamp: Stamp| stamp.agrees(target.stamp);
         if !is_old(old.stamp().map_err(io("look at"))?) {
-            return Err(Stop::Changed("the other side changed meanwhile"));
+            return Err(Stop::Left(Skip::TargetChanged));
         }
         let crew = means.sides.local.crew();
         let how = (means.control, means.throttle, crew);
         // Where stamps do not tell every change, what the walk read may be gone by now.
         let known =
             self.delta.read.as_deref().filter(|_| self.from(&means.sides).traits().stamps_tell);
-        let patched = patch((reader, known), (&*old, blocks), writer, size, how);
+        let old_and_blocks = (&*old, blocks, to.traits().stamps_tell);
+        let patched = patch((reader, known), old_and_blocks, writer, size, how);
         match patched {
             Ok(patched) if is_old(old.stamp().map_err(io("look at"))?) => Ok(Some(patched)),
-            Ok(_) => Err(Stop::Changed("the other side changed meanwhile")),
+            Ok(_) => Err(Stop::Left(Skip::TargetChanged)),
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
             Err(error) => Err(Stop::Io("copy", error)),
         }

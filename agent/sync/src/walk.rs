@@ -406,9 +406,8 @@ impl Pass<'_, '_, '_> {
         if here.is_some() || there.is_some() || folder.is_some() {
             let task = Task { path: path.clone(), folder, here, there };
             match (folder, here, there) {
-                (None, Some(_), None) | (None, None, Some(_)) if !seen.is_known() => {
-                    self.inside.new.push(task);
-                }
+                // Also one that is new on both sides: both may have given it the same new name.
+                (None, ..) if !seen.is_known() => self.inside.new.push(task),
                 (Some(_), None, _) | (Some(_), _, None) => self.inside.gone.push(task),
                 _ => self.inside.common.push(task),
             }

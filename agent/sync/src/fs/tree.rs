@@ -315,7 +315,9 @@ impl<'g> Tree<'g> {
         let (folder, area) = (self.folder(parent)?, area.folder(above)?);
         // Nothing has the name there: it was made up for this version.
         folder.rename(name, &*area, leaf, How::New)?;
-        let is_expected = stands(&*area, leaf, expected);
+        // One that got a second name meanwhile would change with what is written there.
+        let is_own = |found: &Entry| expected.is_still(found) && !found.shared;
+        let is_expected = matches!(area.look(leaf), Ok(Some(Look::Entry(found))) if is_own(&found));
         if !is_expected {
             // A name that was taken meanwhile is not taken back; the version is safe in the area.
             let _ = area.rename(leaf, &*folder, name, How::New);
