@@ -16,9 +16,9 @@ use homeport_sync::flags::Flags;
 
 use crate::clock::Clock;
 use crate::cycle::{Done, Turn};
-use crate::execute::{Follower, Worker, WorkerError};
+use crate::execute::{Follower, Start, Worker, WorkerError};
 use crate::facts::{Seen, gather, max_age};
-use crate::identity::{self, IdentityError};
+use crate::identity::{self, IdentityError, worker_account};
 use crate::keeping::Keeping;
 use crate::limits::DIRECTORY_SAME_TURN;
 use crate::load::Loaded;
@@ -220,12 +220,21 @@ impl Agent {
     /// # Errors
     /// [`CycleError`] when the home is not known or the worker does not start.
     pub async fn worker(&self, user: &str) -> Result<Worker, CycleError> {
+        Ok(self.start(user)?.worker().await?)
+    }
+
+    /// How the user's worker is started.
+    ///
+    /// # Errors
+    /// [`CycleError::Identity`] when the home is not known, or is somebody else's.
+    pub fn start(&self, user: &str) -> Result<Start, CycleError> {
         let home = self.home(user)?;
         let error = |source| CycleError::Identity { user: user.to_owned(), source };
-        identity::check_owner(&home).map_err(error)?;
+        let account = worker_account(&self.settings, user, &home).map_err(error)?;
         let (user, os) = (user.to_owned(), identity::THIS_OS);
         let host = identity::computer_name(&self.settings);
-        Ok(Worker::start(&self.program, Begin { user, home, os, host }).await?)
+        let begin = Begin { user, home, os, host };
+        Ok(Start { program: self.program.clone(), begin, account })
     }
 
     /// How the user's caches are synchronised. Screens, brake and conflict rules that reach a user

@@ -167,7 +167,7 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
     let mut exchange_at = Instant::now() + ONLINE_EXCHANGE;
     let mut background_not_before = Instant::now();
     loop {
-        watching.keep(caches_to_watch(agent));
+        watching.keep(caches_to_watch(agent), |user| agent.start(user).ok());
         agent.metrics.watching(watching.is_healthy());
         publish(agent, &page);
         if agent.take_directory_is_back() {

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::directory::kerberos::VARIABLES as KERBEROS_VARIABLES;
+use crate::identity::Account;
 use crate::items::{Ask, Found};
 use crate::limits::{
     CANCEL_TIMEOUT, FRAME_BYTES_MAX, MOVE_TIMEOUT, OBSERVE_TIMEOUT, PROGRESS_TIMEOUT,
@@ -20,6 +21,7 @@ use crate::observed::Observed;
 use crate::outcome::Outcome;
 use crate::plan::{Exchange, What};
 use crate::watch::Progress;
+use crate::watcher::Notice;
 use crate::worker::{Begin, Inspected, Reply, Request};
 
 /// The worker could not do what it was asked. It is given up; the next cycle starts another.
@@ -115,6 +117,27 @@ impl Follower {
     }
 }
 
+/// How a person's worker is started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The program.
+    pub program: PathBuf,
+    /// Whose home it works on.
+    pub begin: Begin,
+    /// As whom, if not as the agent itself.
+    pub account: Option<Account>,
+}
+
+impl Start {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// [`WorkerError`].
+    pub async fn worker(&self) -> Result<Worker, WorkerError> {
+        Worker::start(&self.program, self.begin.clone(), self.account.as_ref()).await
+    }
+}
+
 /// A running worker. It ends with this value, or when the agent dies and its pipe closes.
 #[derive(Debug)]
 pub struct Worker {
@@ -125,14 +148,22 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker for a user.
+    /// Starts a worker for a user, as this account if it is another one than the agent's.
     ///
     /// # Errors
     /// [`WorkerError`].
-    pub async fn start(program: &PathBuf, begin: Begin) -> Result<Self, WorkerError> {
+    pub async fn start(
+        program: &PathBuf,
+        begin: Begin,
+        account: Option<&Account>,
+    ) -> Result<Self, WorkerError> {
         let error = |source| WorkerError::Start { program: program.clone(), source };
-        let mut child = Command::new(program)
-            .arg("worker")
+        let mut command = Command::new(program);
+        command.arg("worker");
+        if let Some(account) = account {
+            command.args(account.arguments()).env_clear().envs(account.environment());
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -149,6 +180,28 @@ impl Worker {
         let mut worker = Self { user: begin.user.clone(), child, to, from };
         worker.ask(&Request::Begin(begin), OBSERVE_TIMEOUT).await?;
         Ok(worker)
+    }
+
+    /// Makes it watch these directories from now on, and answer nothing else.
+    ///
+    /// # Errors
+    /// [`WorkerError::Lost`].
+    pub async fn watch(&mut self, roots: Vec<PathBuf>) -> Result<(), WorkerError> {
+        let sent = send(&mut self.to, &Request::Watch(roots)).await;
+        sent.map_err(|source| WorkerError::Lost { user: self.user.clone(), source })
+    }
+
+    /// The next notice about a directory that it watches, by its number in the list; waits for it
+    /// as long as it takes.
+    ///
+    /// # Errors
+    /// [`WorkerError`] when the worker is lost.
+    pub async fn noticed(&mut self) -> Result<(usize, Notice), WorkerError> {
+        match receive(&mut self.from).await {
+            Ok(Reply::Noticed(number, notice)) => Ok((number, notice)),
+            Ok(_) => Err(self.confused()),
+            Err(source) => Err(WorkerError::Lost { user: self.user.clone(), source }),
+        }
     }
 
     /// What the worker sees of the home.

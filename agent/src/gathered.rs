@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use homeport_sync::fs::TEMP_PREFIX;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{CHANGE_LONGEST, CHANGE_QUIET, CHANGED_FOLDERS_MAX};
 use crate::wish::relative;
@@ -13,7 +14,8 @@ use crate::wish::relative;
 const ROOT_MARKER: &str = ".homeport-root";
 
 /// What of a cache changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Changed {
     /// Something in these folders, or in a folder below one of them. Paths below the root, with
     /// `/`; what lies in the root itself is named itself, because the root is everything.

@@ -24,7 +24,6 @@ pub mod folders;
 pub mod identity;
 pub mod source;
 pub mod state;
-pub mod watching;
 // C: doers.
 pub mod load;
 pub mod facts;
@@ -34,8 +33,10 @@ pub mod retained;
 pub mod redirect;
 pub mod jobs;
 pub mod items;
+pub mod watcher;
 pub mod worker;
 pub mod execute;
+pub mod watching;
 // D: telling.
 pub mod report;
 // E: turning.

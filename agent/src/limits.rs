@@ -43,6 +43,15 @@ pub const CHANGE_LONGEST: Duration = Duration::from_secs(10);
 pub const CHANGED_FOLDERS_MAX: usize = 256;
 /// How often a watcher of a cache is tried, and one that failed is set up anew.
 pub const WATCHER_CHECK: Duration = Duration::from_secs(3600);
+/// First pause before another worker is started to watch somebody's caches; it doubles, up to
+/// [`WATCHER_CHECK`].
+pub const WATCHER_PAUSE: Duration = Duration::from_secs(5);
+/// Notices of changes that wait until the agent reads them.
+pub const NOTICES_WAITING_MAX: usize = 1_024;
+/// Groups of an account that its worker has; more do not fit on its command line.
+pub const GROUPS_MAX: usize = 10_000;
+/// Files and folders that a worker may have open at once.
+pub const WORKER_FILES_MAX: u64 = 65_536;
 /// Longest a watcher may take to notice the probe file.
 pub const WATCHER_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest time from one attempt at a background sync to the next. One that fails stays due, and

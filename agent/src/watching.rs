@@ -1,38 +1,25 @@
-//! Watches the caches of people who are signed in, so that what changes here is looked at first.
+//! What is watched of whom, so that what changes here is looked at first.
 //!
-//! A watcher is a hint and never a proof: what it misses is found by the regular exchange. Each one
-//! is tried with a probe file, and one that fails is named once and set up anew with the next try.
+//! A watcher is a hint and never a proof: what it misses is found by the regular exchange. The agent
+//! itself looks into nobody's home: for each person who is signed in one worker, which is that
+//! person, watches their caches and tells (`watcher.rs`).
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use homeport_policy::unc::Unc;
-use homeport_sync::fs::TEMP_PREFIX;
-use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use rustix::fs::{AtFlags, Mode, OFlags};
-use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use crate::clock::Clock;
+use crate::execute::{Start, WorkerError};
 use crate::gathered::{Changed, Gathered};
-use crate::limits::{WATCHER_CHECK, WATCHER_PROBE_TIMEOUT};
+use crate::limits::{WATCHER_CHECK, WATCHER_PAUSE};
 use crate::outcome::chain;
-
-/// A cache is not watched, or its watcher tells nothing.
-#[derive(Debug, thiserror::Error)]
-enum WatchError {
-    #[error("cannot watch it")]
-    Watch(#[from] notify::Error),
-    #[error("cannot leave a probe file in it")]
-    Probe(#[from] io::Error),
-    #[error("a probe file was not noticed within {} s", .0.as_secs())]
-    Silent(Duration),
-}
+use crate::watcher::Notice;
 
 /// Whose cache, and of which network folder.
 pub type Key = (String, Unc);
@@ -52,14 +39,15 @@ pub struct Look {
 
 /// The caches that are watched.
 pub struct Watching {
-    caches: BTreeMap<Key, Watched>,
+    users: BTreeMap<String, Watched>,
     clock: Clock,
     wake: Wake,
 }
 
+/// What is watched of one person.
 struct Watched {
-    shared: Arc<Shared>,
-    /// Holds the watcher, and tries it now and then.
+    caches: Vec<Arc<Cache>>,
+    /// Holds the worker, and starts another when it is lost.
     task: JoinHandle<()>,
 }
 
@@ -69,206 +57,158 @@ impl Drop for Watched {
     }
 }
 
-/// What the watcher's own thread, the task that tries it and the agent share.
-struct Shared {
+/// One cache, as the task of its person and the agent share it.
+struct Cache {
+    unc: Unc,
     root: PathBuf,
     gathered: Mutex<Gathered>,
     healthy: AtomicBool,
-    /// There are folders in it that could not be watched.
-    incomplete: AtomicBool,
     /// Somebody was told that it is not watched.
     warned: AtomicBool,
-    probe_name: String,
-    probe_seen: Notify,
-    clock: Clock,
-    wake: Wake,
 }
 
 impl Watching {
     /// Watches nothing yet. `wake` is called when something begins to wait, and when a watcher turns
     /// out to be in order or not.
     pub fn new(clock: Clock, wake: Wake) -> Self {
-        Self { caches: BTreeMap::new(), clock, wake }
+        Self { users: BTreeMap::new(), clock, wake }
     }
 
-    /// Watches these caches from now on, and no others.
-    pub fn keep(&mut self, wanted: BTreeMap<Key, PathBuf>) {
-        self.caches.retain(|key, cache| wanted.get(key) == Some(&cache.shared.root));
-        for (key, root) in wanted {
-            let (clock, wake) = (&self.clock, &self.wake);
-            self.caches.entry(key).or_insert_with(|| Watched::start(root, clock, wake));
+    /// Watches these caches from now on, and no others. `start` says how a person's worker is
+    /// started; for whom it cannot say, nothing is watched.
+    pub fn keep(&mut self, wanted: BTreeMap<Key, PathBuf>, start: impl Fn(&str) -> Option<Start>) {
+        let mut by_user: BTreeMap<String, Vec<(Unc, PathBuf)>> = BTreeMap::new();
+        for ((user, unc), root) in wanted {
+            by_user.entry(user).or_default().push((unc, root));
         }
+        let is_same = |watched: &Watched, wanted: &Vec<(Unc, PathBuf)>| {
+            let caches = watched.caches.iter().map(|cache| (&cache.unc, &cache.root));
+            caches.eq(wanted.iter().map(|(unc, root)| (unc, root)))
+        };
+        self.users.retain(|user, watched| {
+            by_user.get(user).is_some_and(|wanted| is_same(watched, wanted))
+        });
+        for (user, caches) in by_user {
+            if self.users.contains_key(&user) {
+                continue;
+            }
+            let Some(start) = start(&user) else { continue };
+            let cache = |(unc, root)| Cache {
+                unc,
+                root,
+                gathered: Mutex::default(),
+                healthy: AtomicBool::new(false),
+                warned: AtomicBool::new(false),
+            };
+            let caches: Vec<Arc<Cache>> = caches.into_iter().map(cache).map(Arc::new).collect();
+            let told = (caches.clone(), self.clock.clone(), Arc::clone(&self.wake));
+            let task = tokio::spawn(attend(start, told));
+            self.users.insert(user, Watched { caches, task });
+        }
+    }
+
+    fn caches(&self) -> impl Iterator<Item = (&str, &Arc<Cache>)> {
+        self.users.iter().flat_map(|(user, watched)| {
+            watched.caches.iter().map(move |cache| (user.as_str(), cache))
+        })
     }
 
     /// Whether every cache has a watcher that was seen to work.
     pub fn is_healthy(&self) -> bool {
-        self.caches.values().all(|cache| cache.shared.healthy.load(Ordering::Relaxed))
+        self.caches().all(|(_, cache)| cache.healthy.load(Ordering::Relaxed))
     }
 
     /// How long until something is due; `None` while nothing waits.
     pub fn due_in(&self) -> Option<Duration> {
-        let due = self.caches.values().filter_map(|cache| cache.shared.gathered().due_at()).min();
+        let due = self.caches().filter_map(|(_, cache)| cache.gathered().due_at()).min();
         due.map(|due| due.saturating_sub(self.clock.monotonic()))
     }
 
     /// Takes something that is due. Whoever takes it looks at it at once, and calls [`Self::end`].
     pub fn take(&mut self) -> Option<Look> {
         let now = self.clock.monotonic();
-        self.caches.iter().find_map(|((user, unc), cache)| {
-            let folders = match cache.shared.gathered().take(now)? {
+        self.caches().find_map(|(user, cache)| {
+            let folders = match cache.gathered().take(now)? {
                 Changed::Folders(folders) => folders.into_iter().collect(),
                 Changed::Everything => Vec::new(),
             };
-            Some(Look { user: user.clone(), unc: unc.clone(), folders })
+            Some(Look { user: user.to_owned(), unc: cache.unc.clone(), folders })
         })
     }
 
     /// A turn begins for a user or for everybody; `looks` as [`Gathered::begin`] has it.
     pub fn begin(&mut self, user: Option<&str>, looks: bool) {
         let is_theirs = |known: &str| user.is_none_or(|user| user.eq_ignore_ascii_case(known));
-        for (_, cache) in self.caches.iter().filter(|((known, _), _)| is_theirs(known)) {
-            cache.shared.gathered().begin(looks);
+        for (_, cache) in self.caches().filter(|(known, _)| is_theirs(known)) {
+            cache.gathered().begin(looks);
         }
     }
 
     /// No turn is under way.
     pub fn end(&mut self) {
-        self.caches.values().for_each(|cache| cache.shared.gathered().end());
+        self.caches().for_each(|(_, cache)| cache.gathered().end());
     }
 }
 
-impl Watched {
-    fn start(root: PathBuf, clock: &Clock, wake: &Wake) -> Self {
-        let shared = Arc::new(Shared {
-            root,
-            gathered: Mutex::default(),
-            healthy: AtomicBool::new(false),
-            incomplete: AtomicBool::new(false),
-            warned: AtomicBool::new(false),
-            probe_name: format!("{TEMP_PREFIX}probe-{}", std::process::id()),
-            probe_seen: Notify::new(),
-            clock: clock.clone(),
-            wake: wake.clone(),
-        });
-        let task = tokio::spawn(attend(shared.clone()));
-        Self { shared, task }
-    }
-}
-
-/// Sets the watcher up, tries it now and then, and sets it up anew when it failed.
-async fn attend(shared: Arc<Shared>) {
-    let mut watcher: Option<RecommendedWatcher> = None;
+/// Keeps a person's worker, and starts another after a pause when it is lost; the pause grows.
+async fn attend(start: Start, told: (Vec<Arc<Cache>>, Clock, Wake)) {
+    let mut pause = WATCHER_PAUSE;
     loop {
-        if shared.incomplete.swap(false, Ordering::Relaxed) {
-            watcher = None;
+        let began = told.1.monotonic();
+        if let Err(error) = follow(&start, &told).await {
+            told.0.iter().for_each(|cache| cache.complain(&chain(&error), &told.2));
         }
-        match attempt(&shared, &mut watcher).await {
-            // Something may have been left out in the meantime.
-            Ok(()) if shared.incomplete.load(Ordering::Relaxed) => {}
-            Ok(()) => {
-                shared.warned.store(false, Ordering::Relaxed);
-                shared.note_health(true);
+        let lasted = told.1.monotonic().saturating_sub(began);
+        pause = if lasted > WATCHER_CHECK { WATCHER_PAUSE } else { pause };
+        sleep(pause).await;
+        pause = (pause * 2).min(WATCHER_CHECK);
+    }
+}
+
+async fn follow(
+    start: &Start,
+    (caches, clock, wake): &(Vec<Arc<Cache>>, Clock, Wake),
+) -> Result<(), WorkerError> {
+    let mut worker = start.worker().await?;
+    worker.watch(caches.iter().map(|cache| cache.root.clone()).collect()).await?;
+    loop {
+        let (number, notice) = worker.noticed().await?;
+        let Some(cache) = caches.get(number) else { continue };
+        match notice {
+            Notice::Changed(changed) => {
+                if cache.gathered().add(changed, clock.monotonic()) {
+                    wake();
+                }
             }
-            Err(error) => {
-                watcher = None; // what it holds of the computer's watches is of use to others
-                shared.complain(&error);
+            Notice::Healthy => {
+                cache.warned.store(false, Ordering::Relaxed);
+                cache.note_health(true, wake);
             }
+            Notice::Trouble(why) => cache.complain(&why, wake),
         }
-        sleep(WATCHER_CHECK).await;
     }
 }
 
-async fn attempt(
-    shared: &Arc<Shared>,
-    watcher: &mut Option<RecommendedWatcher>,
-) -> Result<(), WatchError> {
-    if watcher.is_none() {
-        let shared = shared.clone();
-        // It walks the whole cache, which takes a while.
-        let set_up = spawn_blocking(move || set_up(shared)).await;
-        *watcher = Some(set_up.map_err(io::Error::other)??);
-    }
-    // The probe before this one is long gone; its end was noticed, too.
-    let _ = timeout(Duration::ZERO, shared.probe_seen.notified()).await;
-    leave_probe(&shared.root, &shared.probe_name)?;
-    let seen = timeout(WATCHER_PROBE_TIMEOUT, shared.probe_seen.notified()).await;
-    seen.map_err(|_| WatchError::Silent(WATCHER_PROBE_TIMEOUT))
-}
-
-fn set_up(shared: Arc<Shared>) -> notify::Result<RecommendedWatcher> {
-    let root = shared.root.clone();
-    // Links in a cache are links, and lead anywhere.
-    let config = Config::default().with_follow_symlinks(false);
-    let mut watcher = RecommendedWatcher::new(move |event| shared.notice(event), config)?;
-    watcher.watch(&root, RecursiveMode::Recursive)?;
-    Ok(watcher)
-}
-
-/// Makes and removes a file in the very directory that is watched; never through a link.
-fn leave_probe(root: &Path, name: &str) -> io::Result<()> {
-    let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let directory = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty())?;
-    let make = flags | OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
-    match rustix::fs::openat(&directory, name, make, Mode::RUSR | Mode::WUSR) {
-        Ok(_) => {}
-        // An agent of the same number ended in between. Its end is as good a sign.
-        Err(rustix::io::Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(rustix::fs::unlinkat(&directory, name, AtFlags::empty())?)
-}
-
-impl Shared {
+impl Cache {
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs on the watcher's own thread.
-    fn notice(&self, event: notify::Result<notify::Event>) {
-        let changed = match event {
-            Ok(event) if event.need_rescan() => vec![Changed::Everything],
-            Ok(event) if event.kind.is_access() => return,
-            Ok(event) => {
-                let is_probe = |path: &PathBuf| path.ends_with(&self.probe_name);
-                if event.paths.iter().any(is_probe) {
-                    self.probe_seen.notify_one();
-                }
-                let paths = event.paths.iter();
-                paths.filter_map(|path| Changed::at(&self.root, path)).collect()
-            }
-            Err(error) => {
-                if matches!(error.kind, ErrorKind::MaxFilesWatch) {
-                    self.incomplete.store(true, Ordering::Relaxed);
-                    self.complain(&error.into());
-                }
-                vec![Changed::Everything]
-            }
-        };
-        let now = self.clock.monotonic();
-        let mut begins = false;
-        for changed in changed {
-            begins |= self.gathered().add(changed, now);
-        }
-        if begins {
-            (self.wake)();
-        }
-    }
-
-    fn complain(&self, error: &WatchError) {
+    fn complain(&self, error: &str, wake: &Wake) {
         if !self.warned.swap(true, Ordering::Relaxed) {
-            let (cache, error) = (self.root.display().to_string(), chain(error));
+            let cache = self.root.display().to_string();
             tracing::warn!(
                 cache,
                 error,
                 "Changes in a cache are not noticed at once; the regular exchange finds them."
             );
         }
-        self.note_health(false);
+        self.note_health(false, wake);
     }
 
-    fn note_health(&self, healthy: bool) {
+    fn note_health(&self, healthy: bool, wake: &Wake) {
         if self.healthy.swap(healthy, Ordering::Relaxed) != healthy {
-            (self.wake)();
+            wake();
         }
     }
 }

@@ -25,7 +25,8 @@ use crate::observed::{Observed, Place};
 use crate::outcome::Outcome;
 use crate::plan::{Exchange, UserPaths, What};
 use crate::watch::{Progress, Told, Watch};
-use crate::{redirect, retained};
+use crate::watcher::Notice;
+use crate::{redirect, retained, watcher};
 
 /// What the agent asks of a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub enum Request {
     Cancel,
     /// What of these caches is open, and what is not on the share yet?
     Inspect(Vec<Exchange>),
+    /// Watch these directories, and tell of changes for ever: no request is answered any more.
+    Watch(Vec<PathBuf>),
     /// Look at items, or change what is kept about them.
     Items {
         /// The cache.
@@ -99,6 +102,8 @@ pub enum Reply {
     },
     /// What is open in each cache, in the order asked.
     Inspected(Vec<Inspected>),
+    /// Something about a directory that is watched, by its number in the list.
+    Noticed(usize, Notice),
     /// What was asked about items.
     Items(Found),
     /// The request could not be answered.
@@ -177,6 +182,10 @@ pub fn serve(
                     watched_by(&control, watched.then_some(&mut *to), carry_out);
                 Reply::Executed { outcome: Box::new(outcome), latency }
             }
+            (Request::Watch(roots), Some(_)) => {
+                let tell = |number, notice| write_frame(to, &Reply::Noticed(number, notice));
+                return watcher::serve(roots, requests, tell);
+            }
             (request, Some(begin)) => answer(request, begin, now()),
         };
         write_frame(to, &reply)?;
@@ -245,7 +254,9 @@ fn watched_by<T>(
 
 fn answer(request: Request, begin: &Begin, now: SystemTime) -> Reply {
     match request {
-        Request::Begin(_) | Request::Cancel | Request::Execute { .. } => Reply::Ready,
+        Request::Begin(_) | Request::Cancel | Request::Execute { .. } | Request::Watch(_) => {
+            Reply::Ready
+        }
         Request::Observe => match observe(begin) {
             Ok(observed) => Reply::Observed(Box::new(observed)),
             Err(error) => Reply::Failed { why: crate::outcome::chain(&error) },

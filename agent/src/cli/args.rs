@@ -96,7 +96,18 @@ pub enum Command {
     },
     /// Work for one user; the agent starts this.
     #[command(hide = true)]
-    Worker,
+    Worker(Worker),
+}
+
+/// `homeport worker`
+#[derive(Debug, Args)]
+pub struct Worker {
+    /// The account to become before anything is read; without it none other.
+    #[arg(long, requires = "groups")]
+    pub uid: Option<u32>,
+    /// Its groups, the primary one first.
+    #[arg(long, value_delimiter = ',', requires = "uid")]
+    pub groups: Vec<u32>,
 }
 
 /// `homeport demo`

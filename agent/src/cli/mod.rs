@@ -155,7 +155,7 @@ fn carry_out(cli: Cli) -> Answer {
             })
         }
         Command::Man { directory } => man(&directory),
-        Command::Worker => service::worker(),
+        Command::Worker(args) => service::worker(&args),
         Command::Demo(args) => demo::run(args.dir, json),
         other => service::carry_out(other, &settings, json),
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use homeport_policy::unc::Unc;
 use serde_json::json;
 
-use super::args::{Command, Conflicts, Force, OccasionName, ProgressForm};
+use super::args::{self, Command, Conflicts, Force, OccasionName, ProgressForm};
 use super::interactive::{self, Asking};
 use super::progress::Teller;
 use super::run::run;
@@ -17,6 +17,7 @@ use crate::cli::exit::Exit;
 use crate::clock::Clock;
 use crate::control::{self, Command as Control};
 use crate::directory::kerberos;
+use crate::identity::{become_account, confine};
 use crate::items::Ask;
 use crate::limits::{SETTINGS_BYTES_MAX, WORKER_GRACE};
 use crate::outcome::chain;
@@ -253,7 +254,10 @@ impl std::io::Read for FromAgent {
 }
 
 /// The worker's whole life; its standard output belongs to the protocol.
-pub(super) fn worker() -> Answer {
+pub(super) fn worker(args: &args::Worker) -> Answer {
+    // First of all: what is read from now on is read as the person.
+    let became = args.uid.map_or(Ok(()), |uid| become_account(uid, &args.groups));
+    became.and_then(|()| confine()).map_err(|error| Stopped::environment(&error))?;
     let clock = Clock::system();
     worker::serve(FromAgent(std::io::stdin()), &mut std::io::stdout(), || clock.now())
         .map_err(|e| Stopped::environment(&e))?;

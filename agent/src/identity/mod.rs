@@ -1,11 +1,15 @@
 //! Who this computer is and where its users live, as the operating system has it.
 
-use std::path::{Path, PathBuf};
+mod account;
+
+use std::path::PathBuf;
 
 use homeport_policy::facts::Os;
 use homeport_policy::unc::check_name;
 
 use crate::settings::{Settings, is_host};
+
+pub use account::{Account, BecomeError, become_account, confine, worker_account};
 
 /// The operating system this agent runs on.
 pub const THIS_OS: Os = if cfg!(windows) { Os::Windows } else { Os::Linux };
@@ -27,18 +31,24 @@ pub enum IdentityError {
         /// What was given.
         user: String,
     },
-    /// The home belongs to somebody else than the account that works on it.
+    /// The home belongs to somebody else than the account that would work on it.
     #[error(
-        "{home} belongs to account {owner} and this agent runs as account {agent}; \
-         working as the user is not built yet, so run the agent as that user"
+        "{home} belongs to account {owner} and not to account {account}; \
+         nothing is done in a home that is somebody else's"
     )]
     OtherOwner {
         /// The home.
         home: PathBuf,
         /// Who owns it.
         owner: u32,
-        /// Who runs the agent.
-        agent: u32,
+        /// Who would work on it.
+        account: u32,
+    },
+    /// The administrator's account is nobody's desktop.
+    #[error("{user} is the account of the administrator: its folders are left alone")]
+    Root {
+        /// The user.
+        user: String,
     },
     /// There is no such account on this computer.
     #[error("this computer has no account {user} (set homes.root in agent.toml to map homes)")]
@@ -92,18 +102,4 @@ pub fn has_home(settings: &Settings, user: &str) -> bool {
     };
     // An account counts with or without its home; where homes are mapped, only the home tells.
     home(settings, user).is_ok_and(|home| settings.homes.root.is_none() || is_dir(home))
-}
-
-/// Makes sure that a home belongs to the account that will work on it. Folders and caches that the
-/// administrator's account made in somebody's home would lock that person out of their own files.
-///
-/// # Errors
-/// [`IdentityError::OtherOwner`].
-pub fn check_owner(home: &Path) -> Result<(), IdentityError> {
-    let Ok(stat) = rustix::fs::stat(home) else { return Ok(()) };
-    let agent = rustix::process::geteuid().as_raw();
-    if stat.st_uid == agent {
-        return Ok(());
-    }
-    Err(IdentityError::OtherOwner { home: home.to_owned(), owner: stat.st_uid, agent })
 }

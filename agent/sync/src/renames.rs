@@ -188,26 +188,10 @@ impl Run<'_, '_> {
                 }
                 continue;
             }
-            let rename = match other {
-                Some(_) => Rename {
-                    base: base.clone(),
-                    from: base.clone(),
-                    to: task.path.clone(),
-                    here: !local,
-                },
-                // Both renamed it: this computer takes over the name on the share.
-                None => {
-                    let twin = new.iter().find(|twin| {
-                        twin.here.is_some() != local
-                            && numbers.get(&twin.path).is_some_and(|known| {
-                                known.iter().any(|(_, number)| number == folder)
-                            })
-                    });
-                    let Some(twin) = twin else { continue };
-                    let (from, to) =
-                        if local { (&task.path, &twin.path) } else { (&twin.path, &task.path) };
-                    Rename { base: base.clone(), from: from.clone(), to: to.clone(), here: true }
-                }
+            let Some(rename) =
+                Self::rename_of_folder(task, known_as, other.is_some(), new, numbers)
+            else {
+                continue;
             };
             if !self.may_follow(rename.here)
                 || self.follow(std::slice::from_ref(&rename))? != [true]
@@ -229,6 +213,32 @@ impl Run<'_, '_> {
             return Ok(Some(vec![rename.from, rename.to, task.path.clone()]));
         }
         Ok(None)
+    }
+
+    /// How a folder follows that a side gave a new name; `stands`: the other side has the old one.
+    /// Where both renamed it, this computer takes over the name on the share.
+    fn rename_of_folder(
+        task: &Task,
+        (base, folder): &(String, i64),
+        stands: bool,
+        new: &[Task],
+        numbers: &HashMap<String, Vec<(String, i64)>>,
+    ) -> Option<Rename> {
+        let local = task.here.is_some();
+        let base = base.clone();
+        if stands {
+            let (from, to) = (base.clone(), task.path.clone());
+            return Some(Rename { base, from, to, here: !local });
+        }
+        let is_same = |twin: &&Task| {
+            let known = numbers.get(&twin.path);
+            twin.here.is_some() != local
+                && known.is_some_and(|known| known.iter().any(|(_, number)| number == folder))
+        };
+        let twin = new.iter().find(is_same)?;
+        let (from, to) = if local { (task, twin) } else { (twin, task) };
+        let (from, to) = (from.path.clone(), to.path.clone());
+        Some(Rename { base, from, to, here: true })
     }
 
     /// Both sides gave a folder the same new name, if its number there says so as well as the one
