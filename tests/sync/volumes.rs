@@ -186,24 +186,22 @@ fn bytes(length: usize) -> Vec<u8> {
 
 #[test]
 fn what_the_older_version_hid_does_not_get_into_the_new_one() {
+    let it = Pairing::new();
+    let mut content = bytes(LARGE + 77);
+    it.write(Side::Remote, "big", &content);
+    it.run();
+    content[3 * BLOCK] ^= 1;
+    it.write(Side::Remote, "big", &content);
+    // As if a program here had written to the version here through its memory before its stamp was
+    // recorded, and again afterwards.
+    let odd = Odd { flips: Some(9 * BLOCK as u64 + 5), ..Odd::default() };
+    let report = run(&it, odd, Odd::default());
+    assert_eq!(report.items.len(), 1, "{report:?}");
     for side in [Side::Local, Side::Remote] {
-        let it = Pairing::new();
-        let mut content = bytes(LARGE + 77);
-        it.write(side, "big", &content);
-        it.run();
-        content[3 * BLOCK] ^= 1;
-        it.write(side, "big", &content);
-        // As if a program had written to the target's version through its memory before its stamp
-        // was recorded, and again afterwards.
-        let odd = || Odd { flips: Some(9 * BLOCK as u64 + 5), ..Odd::default() };
-        let report = run(&it, odd(), odd());
-        assert_eq!(report.items.len(), 1, "{report:?}");
-        for side in [Side::Local, Side::Remote] {
-            assert!(fs::read(it.at(side, "big")).unwrap() == content, "{side} is something else");
-        }
-        assert_eq!(report.bytes_in + report.bytes_out, 2 * BLOCK as u64);
-        it.assert_idle();
+        assert!(fs::read(it.at(side, "big")).unwrap() == content, "{side} is something else");
     }
+    assert_eq!(report.bytes_in, 2 * BLOCK as u64);
+    it.assert_idle();
 }
 
 #[test]
@@ -322,7 +320,7 @@ fn what_takes_no_part_is_told_by_ls_and_by_pending() {
     );
     assert_eq!((pending.total_items, pending.total_bytes), (1, 0), "a folder has no bytes");
     let text = serde_json::to_string(&pending).unwrap();
-    assert!(text.contains("it is a pipe, socket or device"), "{text}");
+    assert!(text.contains(r#""why":"special""#), "{text}");
     let old = r#"{"items":[],"total-items":0,"total-bytes":0}"#;
     assert_eq!(serde_json::from_str::<homeport_sync::Pending>(old).unwrap().total_unsent, 0);
     let listed = homeport_sync::ls(&it.pair, &mut it.journal(), "", &it.options).unwrap();

@@ -229,7 +229,9 @@ impl Job<'_> {
         // Where stamps do not tell every change, what the walk read may be gone by now.
         let known =
             self.delta.read.as_deref().filter(|_| self.from(&means.sides).traits().stamps_tell);
-        let old_and_blocks = (&*old, blocks, to.traits().stamps_tell);
+        // Programs have mappings of files here, not of those on the share.
+        let tells = self.out && to.traits().stamps_tell;
+        let old_and_blocks = (&*old, blocks, tells);
         let patched = patch((reader, known), old_and_blocks, writer, size, how);
         match patched {
             Ok(patched) if is_old(old.stamp().map_err(io("look at"))?) => Ok(Some(patched)),
