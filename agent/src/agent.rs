@@ -131,6 +131,7 @@ impl Agent {
     /// the directory cannot say is believed.
     pub async fn account_name(&mut self, name: &str, signs_in: bool) -> Option<String> {
         if let Some(known) = self.seen.account_name(&self.settings, name).await {
+            self.users.take_over(&known, |bare| !self.seen.knows(bare));
             return Some(known);
         }
         let is_signed_in = self.users.users.get(name).is_some_and(|user| user.signed_in);
@@ -179,6 +180,16 @@ impl Agent {
         let facts = gather(&self.settings, &mut self.seen, user, age, network).await;
         self.note_directory(&facts);
         facts
+    }
+
+    /// Makes sure that what is kept about a user is of the account that the facts are about.
+    ///
+    /// # Errors
+    /// [`CycleError::Identity`]; nothing may be done for this user then.
+    pub fn claim(&mut self, user: &str, facts: &Facts) -> Result<(), CycleError> {
+        let sid = facts.user.as_ref().and_then(|user| user.sid.as_deref());
+        let error = |source| CycleError::Identity { user: user.to_owned(), source };
+        self.users.claim(user, sid).map_err(error)
     }
 
     /// Asks the directory what a sign-in would else have to ask.

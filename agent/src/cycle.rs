@@ -74,6 +74,7 @@ pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
     let Some(set) = agent.note_policy(loaded) else { return Ok(agent.idle(turn)) };
 
     let facts = agent.gather(Some(turn)).await;
+    agent.claim(&turn.user, &facts)?;
     let rsop = Arc::new(merge(&set, &applicable(&set, &facts)));
     let decision = decide(&rsop, &facts);
     agent.note_connections(turn, &decision);

@@ -88,7 +88,8 @@ impl Seen {
         Self::Live(Box::new(Live::new(connector, host, clock.clone(), &settings.state_dir, seed)))
     }
 
-    /// The account's own spelling of a name.
+    /// The account's own spelling of a name; `DOMAIN\name` for somebody of another domain than this
+    /// computer's.
     pub async fn account_name(&mut self, settings: &Settings, name: &str) -> Option<String> {
         match self {
             Self::File(export) => {
@@ -98,11 +99,19 @@ impl Seen {
             Self::Live(live) => {
                 // A known account is not asked for its spelling; its turn asks for its facts.
                 if let Some(name) = live.remembered_name(name) {
-                    return Some(name.to_owned());
+                    return Some(name);
                 }
                 let view = live.refresh(Some(name), DIRECTORY_SAME_TURN).await;
-                view.user.map(|user| user.name.clone())
+                view.user.and_then(|_| live.remembered_name(name))
             }
+        }
+    }
+
+    /// Whether a name is known without asking anybody.
+    pub fn knows(&self, name: &str) -> bool {
+        match self {
+            Self::File(export) => export.snapshot.user(name).is_some(),
+            Self::Live(live) => live.remembered_name(name).is_some(),
         }
     }
 

@@ -105,6 +105,9 @@ pub const DIRECTORY_SAME_TURN: Duration = Duration::from_secs(10);
 pub const DIRECTORY_COMPUTER_FRESH: Duration = Duration::from_secs(30 * 60);
 /// How long the schema, the list of domains and the names of groups are taken to be the same.
 pub const DIRECTORY_SCHEMA_FRESH: Duration = Duration::from_secs(24 * 3600);
+/// Kerberos attempts that may be under way at a time, each on a thread that the library may block: one
+/// for each server of a list, and some for other domains.
+pub const KERBEROS_THREADS_MAX: usize = 12;
 /// Connections to other domains of the forest that are kept.
 pub const DIRECTORY_DOMAINS_MAX: usize = 8;
 /// Domains of one forest.

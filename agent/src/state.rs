@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
+use crate::identity::{IdentityError, check_account};
 use crate::keeping::Keeping;
 
 /// A part of the state could not be used.
@@ -65,13 +66,37 @@ pub struct GoodPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Users {
-    /// By sAMAccountName.
+    /// By sAMAccountName; by `DOMAIN\name` for people of other domains than this computer's.
     pub users: BTreeMap<String, UserState>,
     /// Bytes moved over metered networks, for the day named.
     pub metered: Metered,
 }
 
 impl Users {
+    /// Gives somebody of another domain what an earlier version kept under the bare name. Whose it is
+    /// nobody wrote down then: `is_free` says that nobody of the own domain goes by that name here.
+    pub fn take_over(&mut self, user: &str, is_free: impl FnOnce(&str) -> bool) {
+        let Some((_, bare)) = user.split_once('\\') else { return };
+        let is_old = self.users.get(bare).is_some_and(|old| old.sid.is_none());
+        if is_old && !self.users.contains_key(user) && is_free(bare) {
+            let old = self.users.remove(bare).unwrap_or_default();
+            self.users.insert(user.to_owned(), old);
+        }
+    }
+
+    /// Makes sure that what is kept about a user is of the account with this SID, from now on as well.
+    ///
+    /// # Errors
+    /// [`IdentityError::OtherAccount`].
+    pub fn claim(&mut self, user: &str, sid: Option<&str>) -> Result<(), IdentityError> {
+        let kept = self.users.get(user).and_then(|known| known.sid.as_deref());
+        check_account(user, kept, sid)?;
+        if let (None, Some(sid)) = (kept, sid) {
+            self.users.entry(user.to_owned()).or_default().sid = Some(sid.to_owned());
+        }
+        Ok(())
+    }
+
     /// Whether nothing is kept about somebody.
     pub fn knows_nothing_of(&self, user: &str) -> bool {
         self.users.get(user).is_none_or(|user| *user == UserState::default())
@@ -92,6 +117,9 @@ pub struct Metered {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct UserState {
+    /// objectSid of the account that all of this is about, as far as the directory said it.
+    #[serde(default)]
+    pub sid: Option<String>,
     /// Signed in now.
     pub signed_in: bool,
     /// Last completed background or full sync, in milliseconds since 1970.
@@ -222,4 +250,55 @@ fn write(path: &Path, value: &impl Serialize) -> Result<(), StateError> {
     let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
     let written = text.and_then(|text| durable::replace(path, &text));
     written.map_err(|source| StateError::Write { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(signed_in: bool, sid: Option<&str>) -> UserState {
+        UserState { signed_in, sid: sid.map(str::to_owned), ..UserState::default() }
+    }
+
+    fn users(all: &[(&str, UserState)]) -> Users {
+        let users = all.iter().map(|(name, user)| ((*name).to_owned(), user.clone())).collect();
+        Users { users, ..Users::default() }
+    }
+
+    #[test]
+    fn what_is_kept_is_of_one_account() {
+        let mut all = users(&[("alice", known(true, None))]);
+        assert!(all.claim("alice", None).is_ok(), "nobody said whose it is");
+        assert!(all.claim("alice", Some("S-1-5-21-1-1")).is_ok(), "of an earlier version");
+        assert_eq!(all, users(&[("alice", known(true, Some("S-1-5-21-1-1")))]));
+        let error = all.claim("alice", Some("S-1-5-21-2-1")).unwrap_err().to_string();
+        assert!(error.contains("is of another account") && error.contains("users.json"), "{error}");
+        assert!(all.claim("alice", None).is_ok(), "the directory is away");
+        assert_eq!(all, users(&[("alice", known(true, Some("S-1-5-21-1-1")))]));
+    }
+
+    #[test]
+    fn what_an_earlier_version_kept_by_the_bare_name_is_found_again() {
+        let old = || known(true, None);
+        for (before, is_free, after) in [
+            (users(&[("alice", old())]), true, users(&[(r"SALES\alice", old())])),
+            (users(&[("alice", old())]), false, users(&[("alice", old())])),
+            (users(&[("bob", old())]), true, users(&[("bob", old())])),
+            (
+                users(&[("alice", known(true, Some("S-1-5-21-1-1")))]),
+                true,
+                users(&[("alice", known(true, Some("S-1-5-21-1-1")))]),
+            ),
+            (
+                users(&[("alice", old()), (r"SALES\alice", known(false, None))]),
+                true,
+                users(&[("alice", old()), (r"SALES\alice", known(false, None))]),
+            ),
+        ] {
+            let mut all = before.clone();
+            all.take_over(r"SALES\alice", |_| is_free);
+            assert_eq!(all, after, "{before:?} {is_free}");
+            all.take_over("alice", |_| unreachable!("a bare name has nothing to take over"));
+        }
+    }
 }

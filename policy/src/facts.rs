@@ -78,6 +78,9 @@ pub struct User {
     pub groups: Names,
     /// Values of `msDS-PrimaryComputer`.
     pub primary_computers: Vec<Dn>,
+    /// The directory does not show the list, and it is not known to be empty. Nothing may rest on the
+    /// values then.
+    pub list_is_hidden: bool,
     /// Attributes by lower-case name, first value only (`homedirectory`, `profilepath`, …).
     pub attributes: BTreeMap<String, String>,
 }

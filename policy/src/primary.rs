@@ -143,7 +143,8 @@ pub fn assigned<'r>(
 /// directory answered, and policy assigns computers at all.
 pub fn difference(rsop: &ResultantSet, facts: &Facts) -> Option<Difference> {
     let (user, computer) = (facts.user.as_deref()?, facts.computer.dn.as_ref()?);
-    if facts.directory != Directory::Answered || rsop.list(Id::PrimaryAssign).is_empty() {
+    let is_told = facts.directory == Directory::Answered && !user.list_is_hidden;
+    if !is_told || rsop.list(Id::PrimaryAssign).is_empty() {
         return None;
     }
     let in_policy = assigned(rsop, user, &facts.computer.name).is_some();
@@ -214,6 +215,14 @@ fn listed(facts: &Facts, user: &User, because: Vec<Because>) -> Decided<Primary>
         let last = Because::fact(Reason::ComputerUnknown, facts.computer.name.as_str());
         return Decided::new(Primary::Unknown, because, last);
     };
+    if user.list_is_hidden {
+        let fact = format!(
+            "let the agent's account read msDS-PrimaryComputer and the permissions of {}; \
+             `homeport doctor directory` says what is missing",
+            user.name
+        );
+        return Decided::new(Primary::Unknown, because, Because::fact(Reason::PrimaryHidden, fact));
+    }
     if user.primary_computers.contains(computer) {
         let fact = format!("msDS-PrimaryComputer of {} has {computer}", user.name);
         let last = Because::fact(Reason::PrimaryListed, fact);
@@ -230,4 +239,52 @@ fn listed(facts: &Facts, user: &User, because: Vec<Because>) -> Decided<Primary>
         }
     };
     Decided::new(Primary::No, because, Because::fact(Reason::PrimaryNotListed, fact))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dn::Dn;
+    use crate::facts::{Computer, Names, Network, Os};
+
+    fn facts(listed: &[&str], directory: Directory) -> Facts {
+        let dn = |name: &str| Dn::parse(&format!("CN={name},DC=corp,DC=test")).ok();
+        let primary_computers = listed.iter().filter_map(|name| dn(name)).collect();
+        let user = User { primary_computers, list_is_hidden: true, ..User::default() };
+        let (name, groups) = ("LT-1".to_owned(), Names::default());
+        let (os, site, logon_server) = (Os::Linux, None, None);
+        let computer = Computer { dn: dn("LT-1"), name, groups, os, site, logon_server };
+        Facts {
+            user: Some(Arc::new(user)),
+            computer: Arc::new(computer),
+            directory,
+            schema_has_primary_computer: true,
+            network: Network::default(),
+            profile_link: None,
+        }
+    }
+
+    #[test]
+    fn what_was_seen_last_decides_nothing_while_the_list_is_hidden() {
+        for listed in [&[][..], &["LT-1"], &["PC-9"]] {
+            let facts = facts(listed, Directory::Answered);
+            let user = facts.user.as_deref().unwrap();
+            let decided = super::listed(&facts, user, Vec::new());
+            assert_eq!(decided.action, Primary::Unknown, "{listed:?}");
+            assert_eq!(decided.because[0].reason, Reason::PrimaryHidden);
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_unknown_settles_only_what_the_other_list_settles() {
+        use Primary::{No, Unknown, Yes};
+        let only = |action| Decided::new(action, Vec::new(), Because::plain(Reason::PrimaryHidden));
+        for (policy, either, both) in
+            [(Yes, Yes, Unknown), (No, Unknown, No), (Unknown, Unknown, Unknown)]
+        {
+            let combined =
+                |decisive, other| combine(only(policy), only(Unknown), decisive, other).action;
+            assert_eq!((combined(Yes, No), combined(No, Yes)), (either, both), "{policy:?}");
+        }
+    }
 }

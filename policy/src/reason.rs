@@ -45,6 +45,7 @@ reasons! {
     PrimaryRequired "primary-required" "policy allows it on primary computers only";
     PrimaryListed "primary-listed" "this is one of the user's primary computers";
     PrimaryNotListed "primary-not-listed" "this is not one of the user's primary computers";
+    PrimaryHidden "primary-hidden" "the directory does not show the list of primary computers, and it is not known to be empty; nothing is brought in and nothing is removed";
     PrimaryAssigned "primary-assigned" "policy lists this computer for the user";
     PrimaryNotAssigned "primary-not-assigned" "policy does not list this computer for the user";
     SchemaLacksAttribute "schema-lacks-attribute" "the directory's schema has no msDS-PrimaryComputer";

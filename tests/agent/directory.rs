@@ -326,6 +326,65 @@ fn a_cache_that_somebody_changed_is_set_aside() {
     }
 }
 
+/// Two domains of a forest, with an alice in each.
+fn two_domains() -> Memory {
+    let mut memory = memory();
+    memory.home = Some("corp.test".to_owned());
+    let mut other = read(user_entry()).unwrap();
+    (other.domain, other.dns_domain) = ("SALES".to_owned(), "sales.test".to_owned());
+    (other.guid, other.principal) = (Some("other".to_owned()), None);
+    memory.remember(other, 2_000);
+    memory
+}
+
+#[test]
+fn people_of_one_name_in_two_domains_are_two() {
+    let mut memory = two_domains();
+    let found = |memory: &Memory, name: &str| {
+        let user = memory.user(&Account::parse(name).unwrap())?;
+        Some((user.value.domain.clone(), memory.account_name(&user.value)))
+    };
+    let both = |domain: &str, name: &str| Some((domain.to_owned(), name.to_owned()));
+    for (name, wanted) in [
+        ("alice", both("CORP", "alice")),
+        (r"corp\alice", both("CORP", "alice")),
+        ("ALICE@corp.test", both("CORP", "alice")),
+        (r"sales\Alice", both("SALES", r"SALES\alice")),
+        ("alice@sales.test", both("SALES", r"SALES\alice")),
+    ] {
+        assert_eq!(found(&memory, name), wanted, "{name}");
+    }
+    // That one is gone says nothing of the other.
+    memory.forget(&Account::parse("alice").unwrap());
+    assert_eq!(found(&memory, "alice"), None);
+    assert!(found(&memory, r"SALES\alice").is_some());
+    let mut memory = two_domains();
+    memory.forget(&Account::parse(r"SALES\alice").unwrap());
+    assert!(found(&memory, "alice").is_some() && found(&memory, r"SALES\alice").is_none());
+    // Who is meant is not guessed while it is not known which domain is the own.
+    let mut memory = two_domains();
+    memory.home = None;
+    assert_eq!(found(&memory, "alice"), None);
+    assert!(found(&memory, r"SALES\alice").is_some());
+}
+
+#[test]
+fn answers_that_are_kept_at_one_time_are_kept_one_after_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    store(&dir).keep(&memory()).unwrap();
+                }
+            });
+        }
+    });
+    // The first ones drew the key: a content under another key would not be believed.
+    assert_eq!(store(&dir).load().unwrap(), memory());
+    assert!(dir.path().join(REFUSED).symlink_metadata().is_err());
+}
+
 #[test]
 fn another_computers_cache_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();

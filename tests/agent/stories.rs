@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use homeport_agent::directory::file::{Snapshot, parse as parse_directory};
@@ -53,7 +54,7 @@ struct Story {
     site: Option<String>,
     #[serde(default = "logon")]
     occasion: Occasion,
-    /// `answered`, `away` or `cached 3d`.
+    /// `answered`, `away`, `hidden` (answered without the list of primary computers) or `cached 3d`.
     #[serde(default = "answered")]
     directory: String,
     #[serde(default)]
@@ -226,7 +227,7 @@ fn facts(story: &Story, snapshot: &Snapshot) -> Facts {
     let nothing = Snapshot::default();
     // What is out of reach and has never answered holds nobody, as in the agent.
     let (seen, directory) = match &*story.directory {
-        "answered" => (snapshot, Directory::Answered),
+        "answered" | "hidden" => (snapshot, Directory::Answered),
         "away" => (&nothing, Directory::Away),
         other => {
             let age =
@@ -238,6 +239,9 @@ fn facts(story: &Story, snapshot: &Snapshot) -> Facts {
     let site = story.site.clone();
     let user = Some(&*story.user);
     let mut facts = facts_for(seen, user, &story.computer, story.os, site, directory, network);
+    if let Some(user) = facts.user.as_mut().filter(|_| story.directory == "hidden") {
+        Arc::make_mut(user).list_is_hidden = true;
+    }
     let throughput = story.profile_throughput.as_deref().map(|rate| parse_rate(rate).unwrap());
     let latency = story.profile_latency.as_deref().map(duration);
     if latency.is_some() || throughput.is_some() {

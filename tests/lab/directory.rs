@@ -12,9 +12,10 @@ use homeport_agent::directory::error::Kind;
 use homeport_agent::directory::tally::Tally;
 use homeport_agent::limits::DIRECTORY_TIMEOUT;
 use homeport_agent::settings::{DirectorySettings, Settings};
+use homeport_policy::decide::FolderAction;
 use homeport_policy::dn::Dn;
 use homeport_policy::facts::Directory;
-use support::content::{BOB, DESK_1, DESK_2, MANY, PICTURE_BYTES, WALTER, WORKSTATIONS};
+use support::content::{ALICE, BOB, DESK_1, DESK_2, MANY, PICTURE_BYTES, WALTER, WORKSTATIONS};
 use support::dc::{self, Dc};
 use support::dns;
 use support::slapd::{self, Slapd};
@@ -274,10 +275,48 @@ fn a_list_that_may_not_be_read_brings_nothing_in() {
     let dc = Dc::shared();
     assert_eq!(dc.entry(WALTER, &["msDS-PrimaryComputer"]).text("msDS-PrimaryComputer"), DESK_1);
     let mut service = warm(&tls(LDAPS, &[dc::HOST]));
-    let denied = service.ask("walter");
-    // Nothing in the answer says that there is a list: it looks as if there were none.
-    assert!(denied.user().primary_computers.is_empty());
-    assert!(!denied.is_redirected() && denied.codes().contains(&"primary-not-listed"));
+    // Nothing in the answer says that there is a list: the user's access list does.
+    for searches in [3, 2, 2] {
+        let denied = service.ask("walter");
+        assert!(denied.user().primary_computers.is_empty() && denied.user().list_is_hidden);
+        assert_eq!(*denied.documents(), FolderAction::Hold, "{:?}", denied.codes());
+        assert!(denied.codes().contains(&"primary-hidden"), "{:?}", denied.codes());
+        assert!(denied.counts.searches <= searches, "{}", denied.counts.searches);
+    }
+    // An empty list that may be read is an answer, also for who is seen for the first time.
+    let empty = service.ask("bob");
+    assert!(!empty.user().list_is_hidden && empty.codes().contains(&"primary-not-listed"));
+    assert!(empty.counts.searches <= 3, "{}", empty.counts.searches);
+    assert_eq!(service.ask("bob").counts.searches, 1);
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn a_list_that_was_there_is_empty_only_if_it_could_be_seen() {
+    let mut dc = Dc::shared();
+    let mut client = warm(&tls(LDAPS, &[dc::HOST]));
+    assert!(client.ask("alice").is_redirected());
+    // Taken back by the administrator: not primary any more.
+    dc.set_primary(ALICE, &[]);
+    let emptied = client.ask("alice");
+    assert_eq!(*emptied.documents(), FolderAction::NotHere, "{:?}", emptied.codes());
+    assert!(emptied.counts.searches <= 2, "{}", emptied.counts.searches);
+    assert_eq!(client.ask("alice").counts.searches, 1, "what is known to be empty is not asked");
+    dc.set_primary(ALICE, &[DESK_1]);
+    assert!(client.ask("alice").is_redirected());
+    // The same answer, because the right is gone.
+    dc.deny_primary(ALICE, &dc.sid("svc-homeport"));
+    let hidden = client.ask("alice");
+    assert_eq!(hidden.facts.directory, Directory::Answered);
+    assert_eq!(*hidden.documents(), FolderAction::Hold, "{:?}", hidden.codes());
+    assert!(hidden.codes().contains(&"primary-hidden"), "{:?}", hidden.codes());
+    assert!(hidden.counts.searches <= 2, "{}", hidden.counts.searches);
+    assert_eq!(hidden.user().primary_computers, [dn(DESK_1)], "as it was seen last");
+    // Whether the administrator now empties it cannot be seen either.
+    dc.set_primary(ALICE, &[]);
+    client.restart(&tls(LDAPS, &[dc::HOST]));
+    assert_eq!(*client.ask("alice").documents(), FolderAction::Hold);
+    dc.reset();
 }
 
 #[test]

@@ -256,6 +256,7 @@ fn a_right_that_is_denied_is_found_though_the_server_says_nothing() {
     assert_eq!(ran.code, 4);
     ran.has("FAIL", "rights", "msDS-PrimaryComputer may not be read of walter");
     ran.has("ok", "rights", "profilePath may be read");
+    ran.has("warn", "sign-in", "whether they have primary computers is not shown");
     let ran = world.doctor(None);
     assert_eq!(ran.code, 0);
     ran.has("warn", "rights", "msDS-PrimaryComputer may not be read of 1 of ");

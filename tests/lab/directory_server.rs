@@ -17,10 +17,12 @@ use std::time::{Duration, Instant, SystemTime};
 use client::{BACK_MAX, Client, openldap, tls};
 use home::{Home, SIGN_IN_SLACK};
 use homeport_agent::clock::Clock;
+use homeport_agent::directory::cache::Memory;
 use homeport_agent::directory::error::Kind;
-use homeport_agent::directory::query::clock_skew;
+use homeport_agent::directory::query::{Session, clock_skew};
 use homeport_agent::limits::{DIRECTORY_CACHED_TIMEOUT, DIRECTORY_TIMEOUT};
 use homeport_policy::facts::Directory;
+use support::content::ALICE;
 use support::dc::{self, Dc};
 use support::slapd::{self, Slapd};
 use support::until;
@@ -109,6 +111,71 @@ fn replaced_by_its_twin() {
     assert_eq!(trial.known.files(), before, "nothing moved");
     dc.reset();
     trial.ends();
+}
+
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn a_list_that_may_not_be_read_any_more_takes_nothing_away() {
+    let mut dc = Dc::shared();
+    let home = Home::new(&tls(LDAPS, &[dc::HOST]));
+    for occasion in ["logon", "logoff"] {
+        assert_eq!(home.take("alice", occasion).action(), "redirect"); // the profile is up as well
+    }
+    let before = home.files();
+    dc.deny_primary(ALICE, &dc.sid("svc-homeport"));
+    home.grow_old("");
+    let holds = |what: &str| {
+        for occasion in ["logon", "logoff", "logon"] {
+            let done = home.take("alice", occasion);
+            assert_eq!((done.ran.code, done.action().as_str()), (0, "hold"), "{what} {occasion}");
+            let codes = done.codes();
+            assert!(codes.iter().any(|code| code == "primary-hidden"), "{what}: {codes:?}");
+        }
+        assert!(home.directory()["error"].is_null(), "the directory itself is well");
+        assert_eq!(home.files(), before, "{what}: something moved");
+    };
+    holds("a right that is gone");
+    // Without what was remembered it is no different: a list that nobody saw is not an empty one.
+    for file in ["directory.json", "directory.key"] {
+        std::fs::remove_file(home.world.path("state").join(file)).unwrap();
+    }
+    holds("a right that is gone, and a new memory");
+    dc.reset();
+    home.grow_old("");
+    assert_eq!(home.sign_in("alice").action(), "redirect");
+    assert_eq!(home.files(), before);
+    // An empty list that may be read is what the administrator wants: the folder comes home.
+    dc.set_primary(ALICE, &[]);
+    home.grow_old("");
+    let emptied = home.sign_in("alice");
+    assert_eq!((emptied.ran.code, emptied.action().as_str()), (0, "not-here"));
+    let back = home.world.read("homes/alice/Documents/a/thesis.txt");
+    assert_eq!(back.as_deref(), Some("alice"));
+    dc.reset();
+}
+
+/// The identity of another domain is kept as the own one's is.
+#[test]
+#[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+fn another_domain_is_known_by_its_identity() {
+    let _dc = Dc::shared();
+    let client = Client::new(&tls(LDAPS, &[dc::HOST]));
+    let mut memory = Memory::default();
+    let check = |memory: &mut Memory| {
+        client.block_on(async {
+            let deadline = tokio::time::Instant::now() + DIRECTORY_TIMEOUT;
+            let mut connection = client.live().connector().connect(deadline).await.unwrap();
+            let mut session = Session::new(&mut connection, memory, None, 0, deadline);
+            session.check_identity(Some("sales.corp.test")).await
+        })
+    };
+    check(&mut memory).unwrap();
+    assert!(memory.identity.is_none() && memory.home.is_none(), "it is not the own one");
+    check(&mut memory).unwrap();
+    memory.others.insert("sales.corp.test".to_owned(), "S-1-5-21-1-2-3".to_owned());
+    let error = check(&mut memory).unwrap_err();
+    assert_eq!(error.kind(), Kind::Identity, "{error}");
+    assert_eq!(memory.others["sales.corp.test"], "S-1-5-21-1-2-3", "it is not forgotten for that");
 }
 
 #[test]
@@ -221,6 +288,53 @@ mod kerberos {
         proxy.set(Fault::Pass);
         homes.trial.homes_come_back();
         krb::reset_config();
+    }
+
+    /// DNS can name any computer, and each has a key for `ldap/host`. What no controller of the domain
+    /// has a name for is not spoken to; a server that the settings name is.
+    #[test]
+    #[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+    fn a_server_that_dns_names_has_to_be_a_controller_of_the_domain() {
+        let mut dc = Dc::shared();
+        krb::reset_config();
+        // Before anything else: a ticket that was given once is good for hours.
+        dc.modify(
+            "dn: CN=DC1,OU=Domain Controllers,DC=corp,DC=test\nchangetype: modify\n\
+             delete: servicePrincipalName\nservicePrincipalName: ldap/dc1.corp.test/corp.test\n",
+        );
+        let mut client = Client::new(&kerberos(&[]));
+        let asked = client.ask("alice");
+        assert_eq!(asked.facts.directory, Directory::Away);
+        let (kind, hint, words) = client.trouble().unwrap();
+        assert_eq!(kind, Kind::Kerberos, "{words}");
+        assert!(words.contains("no ticket for ldap/dc1.corp.test/corp.test"), "{words}");
+        assert!(hint.contains("add this servicePrincipalName"), "{hint}");
+        let mut named = Client::new(&kerberos(&[dc::HOST]));
+        assert!(named.ask("alice").is_redirected(), "{:?}", named.trouble());
+        dc.reset();
+        let mut client = Client::new(&kerberos(&[]));
+        assert!(client.ask("alice").is_redirected(), "{:?}", client.trouble());
+    }
+
+    /// An attempt that still hangs is no obstacle to the next server.
+    #[test]
+    #[ignore = "needs Samba: tests/run runs it in tests/lab/enter"]
+    fn a_bind_that_hangs_is_passed_over() {
+        let _dc = Dc::shared();
+        krb::reset_config();
+        let proxy = Proxy::start("127.0.0.1:0", "127.0.0.1:389");
+        proxy.set(Fault::Hang);
+        let first = format!("{}:{}", dc::HOST, proxy.port());
+        let directory = kerberos(&[&first, dc::HOST]);
+        let mut client = Client::new(&directory);
+        for limit in [DIRECTORY_TIMEOUT, DIRECTORY_CACHED_TIMEOUT] {
+            client.restart(&directory);
+            let asked = client.ask("alice");
+            assert!(asked.is_redirected(), "{:?} {:?}", asked.codes(), client.trouble());
+            assert_eq!(asked.facts.directory, Directory::Answered);
+            assert_eq!(client.live().server(), Some(dc::HOST));
+            assert!(asked.took <= limit + SLACK, "{:?}", asked.took);
+        }
     }
 
     #[test]

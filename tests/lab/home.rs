@@ -1,4 +1,5 @@
 //! A computer of the lab with people's homes and the real `homeport`, before, during and after faults.
+#![allow(dead_code, reason = "each test target uses its own part")]
 use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -70,7 +71,16 @@ impl Home {
 
     /// Signs somebody in while the caller does something else.
     pub fn begin(&self, user: &str) -> JoinHandle<SignedIn> {
-        let mut command = self.command(&["--json", "logon", user]);
+        self.start(user, "logon")
+    }
+
+    /// The same for signing out.
+    pub fn take(&self, user: &str, occasion: &str) -> SignedIn {
+        self.start(user, occasion).join().unwrap()
+    }
+
+    fn start(&self, user: &str, occasion: &str) -> JoinHandle<SignedIn> {
+        let mut command = self.command(&["--json", occasion, user]);
         std::thread::spawn(move || {
             let begun = Instant::now();
             let output = command.output().unwrap();

@@ -2,7 +2,7 @@
 //!
 //!     tests/lab/enter cargo bench --offline -p homeport-agent --bench storm [-- --quick | -- COUNT]
 //!
-//! People and computers are made through LDAP, each signs in as an agent of its own, 32 at a time.
+//! People and computers are written to the database of the stopped controller, each signs in as an agent of its own, 32 at a time.
 //! The controller is Samba with one process; its processor time is what counts. The milliseconds a
 //! sign-in waits are those of this machine, on which all the agents run as well.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a benchmark measures")]
@@ -35,8 +35,6 @@ const GROUPS: usize = 20;
 const MEMBERSHIPS: usize = 5;
 /// The fleet of the estimate.
 const FLEET: f64 = 50_000.0;
-/// Entries that are added by one call of the tool.
-const ADDED_AT_ONCE: usize = 500;
 
 const UNIT: &str = "OU=Storm,DC=corp,DC=test";
 
@@ -48,13 +46,12 @@ fn computer(at: usize) -> String {
     format!("ST-{at:05}")
 }
 
-/// Makes everybody, through LDAP.
-fn populate(dc: &Dc, count: usize) {
-    dc.modify(&format!("dn: {UNIT}\nchangetype: add\nobjectClass: organizationalUnit\n"));
-    let mut entries = Vec::new();
+/// Makes everybody, in the database of the stopped controller.
+fn populate(dc: &mut Dc, count: usize) {
+    let mut entries = format!("dn: {UNIT}\nchangetype: add\nobjectClass: organizationalUnit\n\n");
     for at in 0..count {
         let (user, computer) = (user(at), computer(at));
-        entries.push(format!(
+        entries.push_str(&format!(
             "dn: CN={computer},{UNIT}\nchangetype: add\nobjectClass: computer\n\
              sAMAccountName: {computer}$\nuserAccountControl: 4096\n\n\
              dn: CN={user},{UNIT}\nchangetype: add\nobjectClass: user\nsAMAccountName: {user}\n\
@@ -63,19 +60,17 @@ fn populate(dc: &Dc, count: usize) {
              msDS-PrimaryComputer: CN={computer},{UNIT}\n\n"
         ));
     }
-    for some in entries.chunks(ADDED_AT_ONCE) {
-        dc.modify(&some.concat());
-    }
     for group in 0..GROUPS {
-        let mut text = format!(
+        entries.push_str(&format!(
             "dn: CN=Storm {group},{UNIT}\nchangetype: add\nobjectClass: group\n\
              sAMAccountName: Storm {group}\n"
-        );
+        ));
         for at in (0..count).filter(|at| (at + group) % GROUPS < MEMBERSHIPS) {
-            let _ = writeln!(text, "member: CN={},{UNIT}", user(at)); // a string takes everything
+            let _ = writeln!(entries, "member: CN={},{UNIT}", user(at)); // a string takes everything
         }
-        dc.modify(&text);
+        entries.push('\n');
     }
+    dc.add_while_stopped(&entries);
 }
 
 /// One way to sign in, and what it came to.
@@ -205,9 +200,9 @@ fn main() {
         Some(count) => count.parse().expect("a number of sign-ins, or --quick"),
         None => FULL,
     };
-    let dc = Dc::start();
+    let mut dc = Dc::start();
     let begun = Instant::now();
-    populate(&dc, count);
+    populate(&mut dc, count);
     println!("{count} people and computers made in {:.1?}", begun.elapsed());
     let directory = tls("ldaps", &[dc::HOST]);
 

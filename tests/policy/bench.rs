@@ -184,6 +184,7 @@ fn user(n: usize) -> User {
         dn: dn(&format!("CN=user{n:04},OU=U{},DC=corp,DC=test", n % UNITS)),
         groups: Names::new(groups.iter().map(String::as_str)),
         primary_computers: [primary(n), primary((n + 1) % 1_000)].into_iter().flatten().collect(),
+        list_is_hidden: false,
         attributes: BTreeMap::from([(
             "profilepath".to_owned(),
             r"\\srv\profiles\%USERNAME%".to_owned(),

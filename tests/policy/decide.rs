@@ -68,6 +68,7 @@ fn facts_with(words: &str) -> Facts {
             "home" => {
                 user.attributes.insert("homedirectory".to_owned(), value.to_owned());
             }
+            "hidden" => user.list_is_hidden = true,
             "no-account" => computer.dn = None,
             "windows" => computer.os = Os::Windows,
             "young" => facts.directory = cached(30 * DAY),
@@ -299,6 +300,7 @@ fn the_directory_says_which_computers_are_primary() {
         ("max-cached-age = '29d'", "listed young", "hold directory-cache-expired"),
         ("", "listed away", "hold directory-away"),
         ("", "listed no-account", "hold computer-unknown"),
+        ("", "listed hidden", "hold primary-hidden"),
     ] {
         check_primary(lines, with, wanted);
     }

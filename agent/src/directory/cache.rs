@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::account::{Account, Domain};
 use crate::directory::entry::{ComputerRecord, DomainName, UserRecord};
+use crate::directory::rights::Property;
 use crate::durable;
 
 /// Users kept; the one whose answer is oldest goes first.
@@ -31,6 +32,8 @@ const AHEAD_MAX_MS: i64 = 5 * 60 * 1000;
 pub const FILE: &str = "directory.json";
 /// Its key.
 pub const KEY_FILE: &str = "directory.key";
+/// What whoever writes either of them holds.
+pub const LOCK_FILE: &str = "directory.lock";
 /// Where a cache goes that is not believed.
 pub const REFUSED: &str = "directory.json.refused";
 const FORM: &str = "homeport-directory-1 ";
@@ -130,8 +133,14 @@ impl<T> Dated<T> {
 pub struct Memory {
     /// The domain's SID or GUID; another one under the same name is not believed.
     pub identity: Option<String>,
+    /// The same of other domains of the forest, by DNS name.
+    pub others: BTreeMap<String, String>,
+    /// DNS name of this computer's own domain. A name without a domain means somebody of it.
+    pub home: Option<String>,
     /// Whether the schema has `msDS-PrimaryComputer`.
     pub schema: Option<Dated<bool>>,
+    /// How access lists name it.
+    pub primary_property: Option<Property>,
     /// The domains of the forest.
     pub domains: Option<Dated<Vec<DomainName>>>,
     /// This computer.
@@ -148,15 +157,54 @@ pub fn user_key(user: &UserRecord) -> String {
 }
 
 impl Memory {
-    /// The user that a name means.
+    /// The SID or GUID of a domain that answered before, by DNS name; without one, of the own.
+    pub fn identity_of(&self, other: Option<&str>) -> Option<&String> {
+        match other {
+            Some(domain) => self.others.get(domain),
+            None => self.identity.as_ref(),
+        }
+    }
+
+    /// The user that a name means, if it means only one.
     pub fn user(&self, account: &Account) -> Option<&Dated<UserRecord>> {
-        let means = |user: &&Dated<UserRecord>| is_called(&user.value, account);
-        self.users.values().find(means)
+        let mut meant = self.users.values().filter(|user| self.means(account, &user.value));
+        // An earlier version did not keep which domain is the own.
+        meant.next().filter(|_| meant.next().is_none())
+    }
+
+    fn means(&self, account: &Account, user: &UserRecord) -> bool {
+        is_called(user, account) && (account.domain.is_some() || self.is_own(user))
+    }
+
+    /// Whether a user is of this computer's own domain, as far as that is known.
+    pub fn is_own(&self, user: &UserRecord) -> bool {
+        let is_home = |home: &String| user.dns_domain.eq_ignore_ascii_case(home);
+        user.dns_domain.is_empty() || self.home.as_ref().is_none_or(is_home)
+    }
+
+    /// The name under which everything about a user is kept on this computer: the bare one of
+    /// somebody of its own domain, and `DOMAIN\name` of anybody else, so that nobody is taken for
+    /// somebody of the same name.
+    pub fn account_name(&self, user: &UserRecord) -> String {
+        match self.is_own(user) {
+            true => user.name.clone(),
+            false => format!("{}\\{}", user.domain, user.name),
+        }
+    }
+
+    /// What is remembered of a user whose entry was just read, whatever it was called then.
+    pub fn same(&self, user: &UserRecord) -> Option<&Dated<UserRecord>> {
+        match &user.guid {
+            Some(_) => self.users.values().find(|known| known.value.guid == user.guid),
+            None => self.users.get(&user_key(user)),
+        }
     }
 
     /// Forgets the user that a name means: the directory says that there is none.
     pub fn forget(&mut self, account: &Account) {
-        self.users.retain(|_, user| !is_called(&user.value, account));
+        let mut users = std::mem::take(&mut self.users);
+        users.retain(|_, user| !self.means(account, &user.value));
+        self.users = users;
     }
 
     /// Remembers a user. An account that was renamed is still one account.
@@ -293,6 +341,8 @@ impl Store {
     /// [`CacheError::Write`]; the old file is then still there.
     pub fn keep(&self, memory: &Memory) -> Result<(), CacheError> {
         let write = |source| CacheError::Write { path: self.path.clone(), source };
+        // Key and content belong together: whoever else keeps answers here waits for both.
+        let _lock = self.lock().map_err(write)?;
         let key = self.key().map_err(write)?;
         let mut memory = std::borrow::Cow::Borrowed(memory);
         let json = loop {
@@ -308,6 +358,19 @@ impl Store {
         let hash = self.hash(&key, &json).to_hex();
         let content = format!("{FORM}{hash}\n{json}");
         durable::replace(&self.path, content.as_bytes()).map_err(write)
+    }
+
+    /// Waits until nobody else writes here, which is a matter of two small files.
+    fn lock(&self) -> io::Result<File> {
+        if let Some(directory) = self.path.parent() {
+            durable::make_private_dir(directory)?;
+        }
+        let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let lock = options.open(self.path.with_file_name(LOCK_FILE))?;
+        lock.lock()?;
+        Ok(lock)
     }
 
     /// The key, drawn on first use or when the old one cannot be trusted.

@@ -260,6 +260,16 @@ impl Connector {
         Ok(Protected { ldap, driver, host: server.host, name })
     }
 
+    /// What comes after `ldap/` in the name of a server's service. Whoever answers for DNS may name any
+    /// computer of the domain, and each has a key for `ldap/host`; only the domain's controllers may
+    /// have a name with the domain in it. A server that the settings name is meant itself.
+    fn service(&self, host: &str) -> String {
+        match self.domain.as_deref().filter(|_| self.settings.servers.is_empty()) {
+            Some(domain) => format!("{host}/{}", domain.trim_end_matches('.').to_lowercase()),
+            None => host.to_owned(),
+        }
+    }
+
     /// Says who the agent is.
     ///
     /// # Errors
@@ -274,7 +284,9 @@ impl Connector {
         match &self.settings.security {
             Security::Kerberos { keytab, .. } => {
                 kerberos::check_keytab(keytab)?;
-                let bound = kerberos::bind(ldap.clone(), &name, &host, &self.principal);
+                let (server, principal) = (name.clone(), self.principal.clone());
+                let peer = kerberos::Peer { server, service: self.service(&host), principal };
+                let bound = kerberos::bind(ldap.clone(), &peer);
                 within(deadline, &name, "getting a ticket and binding with it", bound).await?;
             }
             Security::Tls { bind_dn, secret: source, .. } => {

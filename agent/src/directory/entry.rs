@@ -222,6 +222,10 @@ pub struct UserRecord {
     pub groups: Vec<String>,
     /// Values of `msDS-PrimaryComputer`.
     pub primary_computers: Vec<String>,
+    /// The directory does not show the list, and it is not known to be empty: the values are the last
+    /// that were seen.
+    #[serde(default)]
+    pub list_is_hidden: bool,
     /// First values, by lower-case name.
     pub attributes: BTreeMap<String, String>,
 }
@@ -251,6 +255,7 @@ impl UserRecord {
             dn: entry.dn.clone(),
             groups: Vec::new(),
             primary_computers: primary_computers(entry)?,
+            list_is_hidden: false,
             attributes: first_values(entry),
         })
     }
@@ -267,6 +272,7 @@ impl UserRecord {
             groups: names(&self.groups),
             // A value that is no DN is no computer; the rest of the list still counts.
             primary_computers: listed.filter_map(|dn| Dn::parse(dn).ok()).collect(),
+            list_is_hidden: self.list_is_hidden,
             attributes: self.attributes.clone(),
         }
     }

@@ -81,10 +81,10 @@ pub enum DirectoryError {
         answer: Refusal,
     },
     /// Kerberos gave no ticket.
-    #[error("Kerberos gives {who} no ticket for {server}: {message}")]
+    #[error("Kerberos gives {who} no ticket for {service}: {message}")]
     Kerberos {
-        /// Which server.
-        server: String,
+        /// Which service of the server: `ldap/host`, or `ldap/host/domain`.
+        service: String,
         /// The principal.
         who: String,
         /// What the library said.
@@ -95,6 +95,16 @@ pub enum DirectoryError {
     KerberosBusy {
         /// Which server.
         server: String,
+    },
+    /// Another domain failed a moment ago, and is tried again in the background.
+    #[error("{domain} is out of reach, and is tried again by itself; the last time: {why}")]
+    Resting {
+        /// DNS name of the domain.
+        domain: String,
+        /// What went wrong.
+        kind: Kind,
+        /// The same in words.
+        why: String,
     },
     /// The connection broke.
     #[error("{server} broke off while it was asked for {what}")]
@@ -308,6 +318,7 @@ impl DirectoryError {
             Self::Bind { .. } => Kind::Bind,
             Self::Kerberos { .. } | Self::KerberosBusy { .. } => Kind::Kerberos,
             Self::Timeout { .. } => Kind::Timeout,
+            Self::Resting { kind, .. } => *kind,
             Self::Broken { .. }
             | Self::Refused { .. }
             | Self::Garbled { .. }
@@ -347,10 +358,11 @@ impl DirectoryError {
                 "the server wants another protection; try another directory.security"
             }
             Self::Bind { .. } => "check the name and its secret, and that it is not locked",
-            Self::Kerberos { message, .. } => kerberos_hint(message),
+            Self::Kerberos { message, service, .. } => kerberos_hint(message, service),
             Self::KerberosBusy { .. } => {
                 "check that the domain's Kerberos servers answer (port 88)"
             }
+            Self::Resting { .. } => "check that the domain's controllers run and are in DNS",
             Self::Broken { .. } | Self::Timeout { .. } => "it is tried again by itself",
             Self::Garbled { .. } => "check that this server is an LDAP server",
             Self::Refused { answer: Refusal { code: 50, .. }, .. } => {
@@ -370,11 +382,18 @@ impl DirectoryError {
 }
 
 /// MIT Kerberos says it in words only.
-fn kerberos_hint(message: &str) -> &'static str {
+fn kerberos_hint(message: &str, service: &str) -> &'static str {
     let message = message.to_lowercase();
     let has = |part: &str| message.contains(part);
     match () {
         () if has("skew") => "set this computer's clock by the domain's",
+        // Only domain controllers may have such a name; what has none is not trusted to be one.
+        () if has("not found in kerberos database")
+            && has("server")
+            && service.matches('/').count() > 1 =>
+        {
+            "add this servicePrincipalName to the domain controller, or name directory.servers"
+        }
         () if has("not found in kerberos database") && has("server") => {
             "use the server's full DNS name in directory.servers"
         }

@@ -449,6 +449,8 @@ impl Snapshot {
             primary_computers: computers
                 .filter_map(|index| self.accounts[*index as usize].dn.clone())
                 .collect(),
+            // An export has no access lists: what its maker may not read is not in it.
+            list_is_hidden: false,
             attributes,
             dns_domain,
         }

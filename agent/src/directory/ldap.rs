@@ -4,6 +4,7 @@
 //! will still say on it. Referrals are noted and never followed, because whoever can write one could
 //! otherwise say where the agent's credentials go.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ldap3::controls::{ControlType, PagedResults, RawControl};
@@ -87,9 +88,11 @@ pub struct Root {
     pub host: Option<String>,
     /// Its clock, as generalized time.
     pub time: Option<String>,
+    /// SIDs of the account that is bound, and of all its groups; Active Directory only.
+    pub groups: BTreeSet<String>,
 }
 
-const ROOT_ATTRIBUTES: [&str; 8] = [
+const ROOT_ATTRIBUTES: [&str; 9] = [
     "configurationNamingContext",
     "currentTime",
     "defaultNamingContext",
@@ -98,6 +101,7 @@ const ROOT_ATTRIBUTES: [&str; 8] = [
     "schemaNamingContext",
     "subschemaSubentry",
     "supportedCapabilities",
+    "tokenGroups",
 ];
 /// LDAP_CAP_ACTIVE_DIRECTORY_OID.
 const ACTIVE_DIRECTORY: &str = "1.2.840.113556.1.4.800";
@@ -166,6 +170,7 @@ impl Connection {
             configuration: text("configurationNamingContext"),
             host: text("dnsHostName"),
             time: text("currentTime"),
+            groups: entry.token_groups().unwrap_or_default().into_iter().collect(),
         };
         Ok(())
     }

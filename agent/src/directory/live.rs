@@ -1,11 +1,8 @@
 //! The directory as it is now, or as it last was: asks when it helps, and never makes anybody wait
 //! for a directory that is known to be away.
 //!
-//! ```text
-//! idle ──ask──► up ──error──► down ──an attempt in the background connects──► up
-//! ```
-//! While it is down, every turn gets the cached answer at once. Only the turn that finds out waits,
-//! and not longer than `limits::DIRECTORY_TIMEOUT`.
+//! While a domain is down ([`Way`]), every turn gets the cached answer at once. Only the turn that
+//! finds out waits, and not longer than `limits::DIRECTORY_TIMEOUT`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,21 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeport_policy::facts::{Computer, Directory, Os, User};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::directory::account::{Account, Domain};
-use crate::directory::backoff::pause;
 use crate::directory::cache::{CacheError, Dated, Memory, Store};
 use crate::directory::connect::Connector;
 use crate::directory::entry::{ComputerRecord, DomainName, UserRecord};
 use crate::directory::error::DirectoryError;
 use crate::directory::ldap::Connection;
 use crate::directory::query::{Session, Wanted};
+use crate::directory::way::Way;
 use crate::limits::{
-    DIRECTORY_CACHED_TIMEOUT, DIRECTORY_COMPUTER_FRESH, DIRECTORY_DOMAINS_MAX,
-    DIRECTORY_PROBE_TIMEOUT, DIRECTORY_RETRY_TIMEOUT, DIRECTORY_TIMEOUT,
+    DIRECTORY_CACHED_TIMEOUT, DIRECTORY_COMPUTER_FRESH, DIRECTORY_DOMAINS_MAX, DIRECTORY_TIMEOUT,
 };
 use crate::outcome::chain;
 
@@ -47,19 +42,9 @@ pub struct View {
     pub directory: Directory,
 }
 
-#[derive(Debug, Default)]
-enum Link {
-    #[default]
-    Idle,
-    Up(Box<Connection>),
-    /// The attempts in the background; their task ends with a connection.
-    Down(JoinSet<Connection>),
-}
-
 /// A live directory and what is remembered of it.
 #[derive(Debug)]
 pub struct Live {
-    connector: Arc<Connector>,
     computer: String,
     os: Os,
     site: Option<String>,
@@ -67,9 +52,10 @@ pub struct Live {
     seed: u64,
     store: Store,
     memory: Memory,
-    link: Link,
-    /// Connections to other domains of the forest, by DNS name.
-    others: BTreeMap<String, Connection>,
+    /// The way to this computer's own domain.
+    home: Way,
+    /// Those to other domains of the forest, by DNS name.
+    others: BTreeMap<String, Way>,
     /// Names that the directory said it does not have.
     absent: BTreeMap<String, Dated<()>>,
     error: Option<DirectoryError>,
@@ -107,16 +93,18 @@ impl Live {
         seed: u64,
     ) -> Self {
         let store = store(&connector, &host.name, state_dir);
-        let (memory, cache_error) = match store.load() {
+        let (mut memory, cache_error) = match store.load() {
             Ok(memory) => (memory, None),
             Err(error) => (Memory::default(), Some(error)),
         };
         if let Some(error) = &cache_error {
             tracing::error!(error = chain(error), "The directory's last answers are not used.");
         }
+        if memory.home.is_none() {
+            memory.home = own_domain(&memory, connector.domain());
+        }
         let Host { name, os, site } = host;
         Self {
-            connector: Arc::new(connector),
             computer: name,
             os,
             site,
@@ -124,7 +112,7 @@ impl Live {
             seed,
             store,
             memory,
-            link: Link::Idle,
+            home: Way::new(Arc::new(connector), seed),
             others: BTreeMap::new(),
             absent: BTreeMap::new(),
             error: None,
@@ -136,7 +124,7 @@ impl Live {
 
     /// What makes connections; for whoever wants to ask something else.
     pub fn connector(&self) -> &Arc<Connector> {
-        &self.connector
+        self.home.connector()
     }
 
     /// Why it is out of reach, if it is.
@@ -161,10 +149,11 @@ impl Live {
         self.answered_unix_ms.or_else(|| users.chain(computer).max())
     }
 
-    /// The account's own spelling of a name, if it is remembered.
-    pub fn remembered_name(&self, name: &str) -> Option<&str> {
+    /// The name under which everything about an account is kept ([`Memory::account_name`]), if the
+    /// account is remembered.
+    pub fn remembered_name(&self, name: &str) -> Option<String> {
         let account = Account::parse(name).ok()?;
-        self.memory.user(&account).map(|user| user.value.name.as_str())
+        self.memory.user(&account).map(|user| self.memory.account_name(&user.value))
     }
 
     /// Asks about this computer and the forest in time, so that no sign-in has to.
@@ -183,9 +172,8 @@ impl Live {
             }
         });
         let account = account.as_ref();
-        self.adopt();
         let now = self.clock.unix_ms();
-        if matches!(self.link, Link::Down(_)) {
+        if self.home.down().is_some() {
             return self.view(account, false);
         }
         let age = self.age(account, now);
@@ -202,49 +190,43 @@ impl Live {
                 self.view(account, true)
             }
             Err(Failed::Home(error)) => {
-                self.note_failure(error);
+                self.connector().note(&error);
+                self.home.failed(&error);
+                self.error = Some(error);
                 self.view(account, false)
             }
             Err(Failed::Other(error)) => {
-                self.connector.note(&error);
-                tracing::warn!(error = chain(&error), hint = error.hint(), "A user is not known.");
+                self.note_answer(None); // the own domain did answer
+                self.note_other(&error);
                 self.view(account, error_is_answer(&error))
             }
         }
     }
 
-    /// Takes a connection that an attempt in the background made.
-    fn adopt(&mut self) {
-        let Link::Down(attempts) = &mut self.link else { return };
-        match attempts.try_join_next() {
-            Some(Ok(connection)) => self.link = Link::Up(Box::new(connection)),
-            Some(Err(_)) => self.link = Link::Idle, // the attempt failed beyond errors; anew
-            None if attempts.is_empty() => self.link = Link::Idle,
-            None => {}
-        }
-    }
-
     async fn ask(&mut self, account: Option<&Account>, deadline: Instant) -> Result<(), Failed> {
-        // Taken out while it is in use: whoever cuts this short loses the connection, not its state.
-        let link = std::mem::take(&mut self.link);
-        if let Link::Up(mut connection) = link
-            && !connection.is_closed()
-        {
+        if let Some(mut connection) = self.home.take() {
             match self.ask_over(&mut connection, account, deadline).await {
                 // The server closed it meanwhile, as servers do; that says nothing about the server.
                 Err(Failed::Home(DirectoryError::Broken { .. })) => {}
-                done => {
-                    let is_good = !matches!(done, Err(Failed::Home(_)));
-                    self.link = if is_good { Link::Up(connection) } else { Link::Idle };
-                    return done;
-                }
+                done => return self.note_way(connection, done),
             }
         }
-        let connector = Arc::clone(&self.connector);
-        let mut connection = connector.connect(deadline).await.map_err(Failed::Home)?;
-        self.ask_over(&mut connection, account, deadline).await?;
-        self.link = Link::Up(Box::new(connection));
-        Ok(())
+        let connector = Arc::clone(self.connector());
+        let mut connection = Box::new(connector.connect(deadline).await.map_err(Failed::Home)?);
+        let done = self.ask_over(&mut connection, account, deadline).await;
+        self.note_way(connection, done)
+    }
+
+    /// A connection whose domain answered is used again.
+    fn note_way(
+        &mut self,
+        connection: Box<Connection>,
+        done: Result<(), Failed>,
+    ) -> Result<(), Failed> {
+        if !matches!(done, Err(Failed::Home(_))) {
+            self.home.answered(connection);
+        }
+        done
     }
 
     async fn ask_over(
@@ -253,12 +235,12 @@ impl Live {
         account: Option<&Account>,
         deadline: Instant,
     ) -> Result<(), Failed> {
-        let (now, base) = (self.clock.unix_ms(), self.connector.settings().base.clone());
+        let (now, base) = (self.clock.unix_ms(), self.connector().settings().base.clone());
         let is_new = !connection.is_verified();
         let mut session =
             Session::new(connection, &mut self.memory, base.as_deref(), now, deadline);
         if is_new {
-            session.check_identity().await.map_err(Failed::Home)?;
+            session.check_identity(None).await.map_err(Failed::Home)?;
         }
         session.know_forest(account.is_some()).await.map_err(Failed::Home)?;
         let domains = self.memory.domains.as_ref().map_or(&[][..], |domains| &domains.value);
@@ -292,13 +274,60 @@ impl Live {
         account: &Account,
         deadline: Instant,
     ) -> Result<(), DirectoryError> {
-        let known = self.others.remove(&domain.dns).and_then(|mut connection| {
-            if connection.is_closed() { None } else { Some(connection) }
+        let known = self.others.remove(&domain.dns);
+        let mut way = known.unwrap_or_else(|| {
+            Way::new(Arc::new(self.connector().for_domain(&domain.dns)), self.seed)
         });
-        let mut connection = match known {
-            Some(connection) => connection,
-            None => self.connector.for_domain(&domain.dns).connect(deadline).await?,
+        let done = match way.down() {
+            Some((kind, why)) => {
+                let (domain, why) = (domain.dns.clone(), why.to_owned());
+                Err(DirectoryError::Resting { domain, kind, why })
+            }
+            None => self.go(&mut way, domain, account, deadline).await,
         };
+        if self.others.len() >= DIRECTORY_DOMAINS_MAX {
+            self.others.pop_first();
+        }
+        self.others.insert(domain.dns.clone(), way);
+        done
+    }
+
+    /// Goes the way to another domain.
+    async fn go(
+        &mut self,
+        way: &mut Way,
+        domain: &DomainName,
+        account: &Account,
+        deadline: Instant,
+    ) -> Result<(), DirectoryError> {
+        let mut known = way.take();
+        loop {
+            let (connection, is_old) = match known.take() {
+                Some(connection) => (Ok(connection), true),
+                None => (way.connector().connect(deadline).await.map(Box::new), false),
+            };
+            let mut connection = connection.inspect_err(|error| way.failed(error))?;
+            match self.look_up_in(&mut connection, domain, account, deadline).await {
+                Err(DirectoryError::Broken { .. }) if is_old => {} // as for the own domain
+                Err(error) if !matches!(error, DirectoryError::Entry { .. }) => {
+                    way.failed(&error);
+                    return Err(error);
+                }
+                done => {
+                    way.answered(connection);
+                    return done;
+                }
+            }
+        }
+    }
+
+    async fn look_up_in(
+        &mut self,
+        connection: &mut Connection,
+        domain: &DomainName,
+        account: &Account,
+        deadline: Instant,
+    ) -> Result<(), DirectoryError> {
         if !connection.root().base.eq_ignore_ascii_case(&domain.dn) {
             return Err(DirectoryError::Stranger {
                 server: connection.server().to_owned(),
@@ -306,13 +335,23 @@ impl Live {
                 found: connection.root().base.clone(),
             });
         }
-        let now = self.clock.unix_ms();
-        let mut session = Session::new(&mut connection, &mut self.memory, None, now, deadline);
-        session.look_up(Wanted { user: Some(account), computer: None }).await?;
-        if self.others.len() < DIRECTORY_DOMAINS_MAX {
-            self.others.insert(domain.dns.clone(), connection);
+        let is_new = !connection.is_verified();
+        let mut session =
+            Session::new(connection, &mut self.memory, None, self.clock.unix_ms(), deadline);
+        if is_new {
+            session.check_identity(Some(&domain.dns)).await?;
         }
-        Ok(())
+        session.look_up(Wanted { user: Some(account), computer: None }).await
+    }
+
+    /// Tells that something else than the own domain failed.
+    fn note_other(&self, error: &DirectoryError) {
+        if let DirectoryError::Resting { .. } = error {
+            tracing::debug!(error = chain(error), "A user is not known.");
+            return;
+        }
+        self.connector().note(error);
+        tracing::warn!(error = chain(error), hint = error.hint(), "A user is not known.");
     }
 
     fn note_answer(&mut self, account: Option<&Account>) {
@@ -338,14 +377,6 @@ impl Live {
             tracing::error!(error = chain(error), "The directory's answer is not kept.");
         }
         self.cache_error = kept.err();
-    }
-
-    fn note_failure(&mut self, error: DirectoryError) {
-        self.connector.note(&error);
-        self.error = Some(error);
-        let mut attempts = JoinSet::new();
-        attempts.spawn(attempt(Arc::clone(&self.connector), self.seed));
-        self.link = Link::Down(attempts);
     }
 
     /// How old what is remembered is; `None` if nothing is.
@@ -383,28 +414,12 @@ impl Live {
     }
 }
 
-/// Tries again until there is a connection. Nobody waits for it.
-async fn attempt(connector: Arc<Connector>, seed: u64) -> Connection {
-    let mut failures = 0_u32;
-    loop {
-        sleep(pause(failures, seed)).await;
-        failures = failures.saturating_add(1);
-        let deadline = Instant::now() + DIRECTORY_RETRY_TIMEOUT;
-        match timeout_at(deadline + Duration::from_secs(1), connector.connect(deadline)).await {
-            Ok(Ok(mut connection)) => {
-                // One that answers slower than anybody waits would make the next turn wait for nothing.
-                match connection.ask_root(Instant::now() + DIRECTORY_PROBE_TIMEOUT).await {
-                    Ok(()) => return connection,
-                    Err(error) => tracing::debug!(error = chain(&error), "Directory is too slow."),
-                }
-            }
-            Ok(Err(error)) => {
-                connector.note(&error);
-                tracing::debug!(error = chain(&error), failures, "Directory is still away.");
-            }
-            Err(_) => tracing::debug!(failures, "Directory is still away."),
-        }
-    }
+/// This computer's own domain, where an earlier version kept the forest's domains and not which of
+/// them it is.
+fn own_domain(memory: &Memory, named: Option<&str>) -> Option<String> {
+    let domains = memory.domains.as_ref()?.value.iter();
+    let own = domains.map(|domain| &domain.dns).find(|dns| Some(dns.as_str()) == named);
+    own.cloned()
 }
 
 /// Whose connection failed.

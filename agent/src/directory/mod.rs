@@ -2,8 +2,9 @@
 //!
 //! An export is [`file`] over [`ldif`]. A live directory is [`live`]: it decides whether to ask at
 //! all, asks by [`query`] over one [`ldap`] connection that [`connect`] made, and falls back to what
-//! [`cache`] remembers. [`filter`], [`account`], [`entry`], [`sid`] and [`backoff`] are pure.
+//! [`cache`] remembers; [`way`] is when a domain is asked. [`filter`], [`account`], [`entry`], [`sid`] and [`backoff`] are pure.
 
+pub mod access;
 pub mod error;
 pub mod tally;
 pub mod account;
@@ -27,3 +28,4 @@ pub mod secret;
 pub mod sid;
 pub mod snapshot;
 pub mod tls;
+pub mod way;

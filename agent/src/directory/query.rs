@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use homeport_policy::dn::Dn;
 use ldap3::Scope;
 use tokio::time::Instant;
 
+use crate::directory::access;
 use crate::directory::account::{Account, Domain};
 use crate::directory::cache::{Dated, Memory, is_called};
 use crate::directory::entry::{
@@ -36,12 +38,12 @@ const COMPUTER_AND_GROUPS: [&str; 3] = ["objectClass", "objectGUID", "tokenGroup
 
 /// Questions over one connection, with what is remembered.
 pub struct Session<'a> {
-    connection: &'a mut Connection,
-    memory: &'a mut Memory,
+    pub(super) connection: &'a mut Connection,
+    pub(super) memory: &'a mut Memory,
     /// Where accounts are searched.
     base: String,
     now_unix_ms: i64,
-    deadline: Instant,
+    pub(super) deadline: Instant,
 }
 
 /// Whose facts are wanted.
@@ -70,7 +72,7 @@ impl<'a> Session<'a> {
         self.connection.search(query, self.deadline).await
     }
 
-    fn bad(&self, dn: &str, source: EntryError) -> DirectoryError {
+    pub(super) fn bad(&self, dn: &str, source: EntryError) -> DirectoryError {
         let server = self.connection.server().to_owned();
         DirectoryError::Entry { server, dn: dn.to_owned(), source }
     }
@@ -79,15 +81,16 @@ impl<'a> Session<'a> {
         DirectoryError::Garbled { server: self.connection.server().to_owned(), what }
     }
 
-    fn is_ad(&self) -> bool {
+    pub(super) fn is_ad(&self) -> bool {
         self.connection.root().is_ad
     }
 
-    /// Makes sure that this is the directory that answered before.
+    /// Makes sure that this is the domain that answered before under this DNS name; without one, this
+    /// computer's own.
     ///
     /// # Errors
     /// [`DirectoryError::Stranger`].
-    pub async fn check_identity(&mut self) -> Result<(), DirectoryError> {
+    pub async fn check_identity(&mut self, other: Option<&str>) -> Result<(), DirectoryError> {
         let root = self.connection.root().base.clone();
         let query = Query::entry("its domain", &root, &["objectSid", "objectGUID", "entryUUID"]);
         let found = self.ask(&query).await?;
@@ -98,18 +101,23 @@ impl<'a> Session<'a> {
             // Without either the name is all there is to know it by.
             None => entry.guid().map_err(bad)?.unwrap_or_else(|| root.to_lowercase()),
         };
-        match &self.memory.identity {
-            Some(remembered) if *remembered != identity => Err(DirectoryError::Stranger {
+        if let Some(remembered) = self.memory.identity_of(other).filter(|known| **known != identity)
+        {
+            return Err(DirectoryError::Stranger {
                 server: self.connection.server().to_owned(),
                 remembered: remembered.clone(),
                 found: identity,
-            }),
-            _ => {
+            });
+        }
+        match other {
+            Some(domain) => drop(self.memory.others.insert(domain.to_owned(), identity)),
+            None => {
                 self.memory.identity = Some(identity);
-                self.connection.set_verified();
-                Ok(())
+                self.memory.home = Dn::parse(&self.base).ok().and_then(|dn| dn.dns_domain());
             }
         }
+        self.connection.set_verified();
+        Ok(())
     }
 
     /// Makes sure that schema and domains are known. A sign-in makes do with older ones, because the
@@ -120,7 +128,10 @@ impl<'a> Session<'a> {
     pub async fn know_forest(&mut self, in_a_hurry: bool) -> Result<(), DirectoryError> {
         let now = self.now_unix_ms;
         let fresh = DIRECTORY_SCHEMA_FRESH * if in_a_hurry { 2 } else { 1 };
-        if !self.memory.schema.as_ref().is_some_and(|schema| schema.is_fresh(now, fresh)) {
+        let known = self.memory.schema.as_ref().filter(|schema| schema.is_fresh(now, fresh));
+        // An earlier version did not keep how access lists name the attribute.
+        let lacks = known.is_some_and(|known| known.value) && self.is_ad();
+        if known.is_none() || lacks && self.memory.primary_property.is_none() {
             let has = self.schema_has_primary_computer().await?;
             self.memory.schema = Some(Dated::new(has, now));
         }
@@ -131,7 +142,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Whether the schema has `msDS-PrimaryComputer`, by attributeID.
+    /// Whether the schema has `msDS-PrimaryComputer`, by attributeID; how access lists name it is
+    /// remembered.
     ///
     /// # Errors
     /// [`DirectoryError`].
@@ -141,17 +153,18 @@ impl<'a> Session<'a> {
         if let (true, Some(schema)) = (root.is_ad, root.schema.clone()) {
             let ids = [PRIMARY_COMPUTER_ID, PROOF_ID];
             let filter = filter::any(ids.map(|id| filter::equals("attributeID", id.as_bytes())));
-            let names = ["attributeID"];
+            let names = [&["attributeID"], access::PROPERTY.as_slice()].concat();
             let query =
                 Query { scope: Scope::OneLevel, ..Query::below(what, &schema, filter, &names, 10) };
             let found = self.ask(&query).await?;
-            let has = |id| found.iter().any(|entry| entry.texts("attributeID").any(|i| i == id));
+            let is = |entry: &&Entry, id| entry.texts("attributeID").any(|i| i == id);
             // A schema that may not be read is no schema without the attribute.
-            return if has(PROOF_ID) {
-                Ok(has(PRIMARY_COMPUTER_ID))
-            } else {
-                Err(self.blind(what))
-            };
+            if !found.iter().any(|entry| is(&entry, PROOF_ID)) {
+                return Err(self.blind(what));
+            }
+            let primary = found.iter().find(|entry| is(entry, PRIMARY_COMPUTER_ID));
+            self.memory.primary_property = primary.and_then(access::property);
+            return Ok(primary.is_some());
         }
         let Some(subschema) = root.subschema.clone() else { return Err(self.blind(what)) };
         let filter = filter::equals("objectClass", b"subschema");
@@ -217,7 +230,8 @@ impl<'a> Session<'a> {
             let meant = found.filter(|(record, _)| account.is_some_and(|a| is_called(record, a)));
             if let Some((record, entry)) = meant {
                 let record = self.whole_list(record, &entry).await?;
-                user = Some((record, self.groups_of(&entry, true).await?));
+                let (groups, seen) = self.groups_of(&entry, true).await?;
+                user = Some((self.settle_list(record, seen).await?, groups));
             }
             by_name = found_computer;
         }
@@ -273,6 +287,7 @@ impl<'a> Session<'a> {
         }
         let record = self.whole_list(record, entry).await?;
         let groups = entry.token_groups().map_err(|source| self.bad(&entry.dn, source))?;
+        let record = self.settle_list(record, None).await?;
         Ok(Some((record, Groups::Sids(groups))))
     }
 
@@ -323,7 +338,7 @@ impl<'a> Session<'a> {
         if !self.is_ad() {
             return vec![filter::posix_user(name)];
         }
-        let own = domain_of(homeport_policy::dn::Dn::parse(&self.base).ok().as_ref(), &[]).dns;
+        let own = domain_of(Dn::parse(&self.base).ok().as_ref(), &[]).dns;
         match &account.domain {
             Some(Domain::Suffix(suffix)) => {
                 let principal = filter::ad_principal(&format!("{name}@{suffix}"));
@@ -341,7 +356,7 @@ impl<'a> Session<'a> {
 
     /// Reads the rest of a list of primary computers that the server gave in parts (MaxValRange). A
     /// part must not be taken for all of it: this computer may be in the rest.
-    async fn whole_list(
+    pub(super) async fn whole_list(
         &mut self,
         mut record: UserRecord,
         entry: &Entry,
@@ -393,28 +408,36 @@ impl<'a> Session<'a> {
             // Joined anew, renamed or deleted: by its name, whoever that is now.
             let (_, found) = Box::pin(self.by_name(None, Some(name))).await?;
             return match found {
-                Some(entry) => Ok((read(self, &entry)?, self.groups_of(&entry, false).await?)),
+                Some(entry) => Ok((read(self, &entry)?, self.groups_of(&entry, false).await?.0)),
                 None => Ok((unknown(), Groups::Names(Vec::new()))),
             };
         }
         match by_name {
-            Some(entry) => Ok((read(self, &entry)?, self.groups_of(&entry, false).await?)),
+            Some(entry) => Ok((read(self, &entry)?, self.groups_of(&entry, false).await?.0)),
             None => Ok((unknown(), Groups::Names(Vec::new()))),
         }
     }
 
-    /// The groups of an entry that was found by its name.
-    async fn groups_of(&mut self, entry: &Entry, is_user: bool) -> Result<Groups, DirectoryError> {
+    /// The groups of an entry that was found by its name; and for a user, in the same answer, whether
+    /// the list of primary computers may be read ([`access::LIST_AND_RIGHTS`]).
+    async fn groups_of(
+        &mut self,
+        entry: &Entry,
+        is_user: bool,
+    ) -> Result<(Groups, Option<Entry>), DirectoryError> {
         if !self.is_ad() {
             let uid = entry.texts("uid").next().filter(|_| is_user).map(str::to_owned);
-            return self.groups_by_member(&entry.dn, uid.as_deref()).await.map(Groups::Names);
+            let names = self.groups_by_member(&entry.dn, uid.as_deref()).await?;
+            return Ok((Groups::Names(names), None));
         }
-        let query = Query::entry("the groups of an account", &entry.dn, &["tokenGroups"]);
+        let more: &[&str] = if is_user { &access::LIST_AND_RIGHTS } else { &[] };
+        let wanted = [&["tokenGroups"], more].concat();
+        let query = Query::entry("the groups of an account", &entry.dn, &wanted);
         let found = self.ask(&query).await?;
         let gone = || self.bad(&entry.dn, EntryError::Missing("tokenGroups"));
         let found = found.into_iter().next().ok_or_else(gone)?;
         let groups = found.token_groups().map_err(|source| self.bad(&entry.dn, source))?;
-        Ok(Groups::Sids(groups))
+        Ok((Groups::Sids(groups), Some(found)))
     }
 
     /// Groups, and groups of groups, where the directory does not resolve them: one search a level.
@@ -439,7 +462,7 @@ impl<'a> Session<'a> {
                 if !known.insert(entry.dn.to_lowercase()) {
                     continue;
                 }
-                let dn = homeport_policy::dn::Dn::parse(&entry.dn).ok();
+                let dn = Dn::parse(&entry.dn).ok();
                 let domain = domain_of(dn.as_ref(), self.known_domains()).netbios;
                 names.extend(entry.texts("cn").next().map(|name| format!("{domain}\\{name}")));
                 members.push(entry.dn);
@@ -480,7 +503,7 @@ impl<'a> Session<'a> {
                 let (sid, name) =
                     (entry.sid().map_err(bad)?, entry.one_text("sAMAccountName").map_err(bad)?);
                 let (Some(sid), Some(name)) = (sid, name) else { continue };
-                let dn = homeport_policy::dn::Dn::parse(&entry.dn).ok();
+                let dn = Dn::parse(&entry.dn).ok();
                 let domain = domain_of(dn.as_ref(), self.known_domains()).netbios;
                 let name = format!("{domain}\\{name}");
                 left.remove(&sid);

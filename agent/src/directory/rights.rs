@@ -1,18 +1,24 @@
 //! Whether an access list of Active Directory lets somebody read a property (MS-ADTS 5.1.3.3.3).
 //!
-//! The server says nothing when it leaves out what may not be read, so doctor reads the list itself.
+//! The server says nothing when it leaves out what may not be read, so the agent reads the list itself.
 
 use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
 
 use crate::directory::sid;
 
 /// A property as access lists name it: by its own id, or by the set it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Property {
     /// schemaIDGUID.
     pub id: [u8; 16],
     /// attributeSecurityGUID.
     pub set: Option<[u8; 16]>,
+    /// The schema hides it from some beyond what access lists say (confidential, or filtered from
+    /// read-only domain controllers).
+    pub guarded: bool,
 }
 
 /// ADS_RIGHT_DS_READ_PROP, GENERIC_READ and GENERIC_ALL.
@@ -23,8 +29,11 @@ const BELOW_ONLY: u8 = 0x08;
 const HAS_LIST: u16 = 0x0004;
 
 /// Whether somebody who is all of these SIDs may read a property of the object with this security
-/// descriptor; `None` when it is malformed.
+/// descriptor; `None` when it is malformed or does not tell.
 pub fn may_read(descriptor: &[u8], sids: &BTreeSet<String>, property: Property) -> Option<bool> {
+    if property.guarded {
+        return None;
+    }
     let control = u16::from_le_bytes(part(descriptor, 2)?);
     let at = usize::try_from(u32::from_le_bytes(part(descriptor, 16)?)).ok()?;
     if control & HAS_LIST == 0 || at == 0 {
@@ -54,7 +63,8 @@ fn says(entry: &[u8], sids: &BTreeSet<String>, property: Property) -> Option<Opt
         1 => (false, false),
         5 => (true, true),
         6 => (false, true),
-        _ => return Some(None), // audit, and conditions that no directory uses
+        10 | 12 => return None, // denied on a condition, which no directory is known to use
+        _ => return Some(None), // audit, and what is allowed on a condition
     };
     let mask = u32::from_le_bytes(part(entry, 4)?);
     if mask & READS == 0 || flags & BELOW_ONLY != 0 {
@@ -87,7 +97,7 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 mod tests {
     use super::*;
 
-    const PROPERTY: Property = Property { id: [1; 16], set: Some([2; 16]) };
+    const PROPERTY: Property = Property { id: [1; 16], set: Some([2; 16]), guarded: false };
 
     /// `(kind, flags, mask, object, sid)`.
     type Ace<'a> = (u8, u8, u32, Option<[u8; 16]>, &'a str);
@@ -143,6 +153,10 @@ mod tests {
         for end in 0..whole.len() {
             assert_eq!(may_read(&whole[..end], &me, PROPERTY), None, "{end}");
         }
+        let guarded = Property { guarded: true, ..PROPERTY };
+        assert_eq!(may_read(&whole, &me, guarded), None, "the list is not all there is");
+        let conditional = descriptor(&[(10, 0, 0x10, None, "S-1-1-0")]);
+        assert_eq!(may_read(&conditional, &me, PROPERTY), None);
         let mut no_list = whole;
         no_list[2] = 0;
         assert_eq!(may_read(&no_list, &me, PROPERTY), Some(true));

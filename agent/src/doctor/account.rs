@@ -2,22 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use ldap3::Scope;
-
+use crate::directory::access;
 use crate::directory::entry::Entry;
 use crate::directory::error::DirectoryError;
 use crate::directory::filter::{self, Filter};
 use crate::directory::ldap::{Connection, Query, SECURITY_DESCRIPTOR};
-use crate::directory::query::PRIMARY_COMPUTER_ID;
-use crate::directory::rights::{Property, may_read};
+use crate::directory::rights::Property;
 use crate::doctor::Finding;
 use crate::doctor::judge::{self, Right};
 use crate::doctor::server::deadline;
 
 /// What decides about a user, besides the groups.
 const DECISIVE: [&str; 4] = ["homeDirectory", "memberOf", "msDS-PrimaryComputer", "profilePath"];
-/// Everybody who is known to the directory is these.
-const ALWAYS: [&str; 2] = ["S-1-1-0", "S-1-5-11"];
 /// ACCOUNTDISABLE (MS-ADTS 2.2.16).
 const DISABLED: u32 = 2;
 
@@ -119,49 +115,12 @@ impl Eyes<'_> {
             }
             _ => Finding::ok("rights", "tokenGroups may be read"),
         }];
-        let sids = self.own_sids().await?;
-        for (name, property) in self.properties().await? {
+        let sids = access::all_of(&self.connection.root().groups);
+        for (name, property) in access::properties(self.connection, &DECISIVE, deadline()).await? {
             let right = right_to(&name, property, &users, &sids);
             findings.push(judge::right(&right, self.who, user.is_some()));
         }
         Ok(findings)
-    }
-
-    /// Everything the agent's account is, groups included (the rootDSE's own `tokenGroups`).
-    async fn own_sids(&mut self) -> Result<BTreeSet<String>, DirectoryError> {
-        let query = Query::entry("what its account is", "", &["tokenGroups"]);
-        let found = self.connection.search(&query, deadline()).await?;
-        let sids = found.first().map(|entry| entry.token_groups().unwrap_or_default());
-        let sids: BTreeSet<String> = sids.unwrap_or_default().into_iter().collect();
-        // Without an answer nothing can be told, and no list may seem to allow or deny.
-        let always = ALWAYS.iter().map(|sid| (*sid).to_owned());
-        Ok(if sids.is_empty() { sids } else { sids.into_iter().chain(always).collect() })
-    }
-
-    /// How access lists name what decides; what the schema does not have is left out.
-    async fn properties(&mut self) -> Result<Vec<(String, Property)>, DirectoryError> {
-        let Some(schema) = self.connection.root().schema.clone() else { return Ok(Vec::new()) };
-        let by_name =
-            DECISIVE.iter().map(|name| filter::equals("lDAPDisplayName", name.as_bytes()));
-        let by_id = filter::equals("attributeID", PRIMARY_COMPUTER_ID.as_bytes());
-        let wanted = filter::any(by_name.chain([by_id]).collect::<Vec<_>>());
-        let names = ["lDAPDisplayName", "schemaIDGUID", "attributeSecurityGUID"];
-        let query = Query::below("its schema", &schema, wanted, &names, DECISIVE.len() + 1);
-        let query = Query { scope: Scope::OneLevel, ..query };
-        let found = self.connection.search(&query, deadline()).await?;
-        let guid =
-            |entry: &Entry, name| <[u8; 16]>::try_from(entry.values(name).first()?.as_slice()).ok();
-        let mut properties: Vec<(String, Property)> = found
-            .iter()
-            .filter_map(|entry| {
-                let name = entry.texts("lDAPDisplayName").next()?.to_owned();
-                let (id, set) =
-                    (guid(entry, "schemaIDGUID")?, guid(entry, "attributeSecurityGUID"));
-                Some((name, Property { id, set }))
-            })
-            .collect();
-        properties.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(properties)
     }
 
     /// Any other directory: nobody can tell a value that is not shown from one that is not there.
@@ -194,8 +153,7 @@ fn right_to(name: &str, property: Property, users: &[Entry], sids: &BTreeSet<Str
         if is_shown {
             continue;
         }
-        let list = entry.values(SECURITY_DESCRIPTOR).first().filter(|_| !sids.is_empty());
-        match list.and_then(|list| may_read(list, sids, property)) {
+        match access::would_show(entry, property, sids) {
             Some(true) => {}
             Some(false) => {
                 let user = entry.texts("sAMAccountName").next().unwrap_or(&entry.dn);

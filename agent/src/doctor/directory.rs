@@ -209,7 +209,7 @@ async fn domain(connection: &mut Connection, mut memory: Memory, clock: &Clock) 
     let now = clock.unix_ms();
     let was_known = memory.identity.is_some();
     let mut session = Session::new(connection, &mut memory, None, now, deadline());
-    let identity = session.check_identity().await;
+    let identity = session.check_identity(None).await;
     let schema = session.schema_has_primary_computer().await;
     let identity = match identity {
         Ok(()) => {
@@ -283,6 +283,14 @@ async fn sign_in(
     let theirs = if is_theirs { "is" } else { "is not" };
     let dn = known.dn.as_ref().map(ToString::to_string).unwrap_or_default();
     let (domain, name) = (&known.domain, &known.name);
+    if known.list_is_hidden {
+        let found = format!(
+            "{domain}\\{name} is {dn}; whether they have primary computers is not shown, so nothing \
+             is brought in or removed for them; {costs}"
+        );
+        let mend = "see what is said of rights";
+        return (Finding::warn(CHECK, found, mend), known.dn.clone());
+    }
     let found = format!(
         "{domain}\\{name} is {dn}; this computer {theirs} among their primary computers ({list}); \
          {costs}"

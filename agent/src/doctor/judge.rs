@@ -245,7 +245,7 @@ mod tests {
         let server = || "dc1".to_owned();
         let answer = |code| Refusal { code, text: String::new() };
         let kerberos = |message: &str| DirectoryError::Kerberos {
-            server: server(),
+            service: "ldap/dc1".to_owned(),
             who: "D$".to_owned(),
             message: message.to_owned(),
         };

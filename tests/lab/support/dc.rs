@@ -150,6 +150,22 @@ impl Dc {
         run(self.ldap("ldapmodify").arg("-f").arg(file));
     }
 
+    /// Applies changes that no administrator could make, to the database itself.
+    pub fn modify_database(&self, changes: &str) {
+        provision::modify(changes, &["--controls=relax:0"]);
+    }
+
+    /// Adds many entries, some in a transaction, while nobody is answered: the time that one of them
+    /// takes grows faster than its size.
+    pub fn add_while_stopped(&mut self, entries: &str) {
+        self.stop();
+        let all: Vec<&str> = entries.split_inclusive("\n\n").collect();
+        for some in all.chunks(400) {
+            provision::add(&some.concat());
+        }
+        self.restart();
+    }
+
     /// What the administrator finds below the domain.
     pub fn search(&self, filter: &str, attributes: &[&str]) -> Vec<Entry> {
         ldif::entries(&run(self.ldap("ldapsearch").args(["-b", BASE, filter]).args(attributes)))
@@ -184,9 +200,19 @@ impl Dc {
     pub fn add_srv(&self, target: &str, port: u16, priority: u16) {
         for name in ["_ldap._tcp.dc".to_owned(), format!("_ldap._tcp.{SITE}._sites.dc")] {
             let data = format!("{target} {port} {priority} 100");
-            let mut command = self.samba_tool(&["dns", "add", HOST, "_msdcs.corp.test"]);
-            run(command.args([name.as_str(), "SRV", &data, "-U"]).arg(administrator()));
+            self.add_record("_msdcs.corp.test", &name, &data);
         }
+    }
+
+    /// A SRV record of one of its zones: target, port, priority and weight.
+    pub fn add_record(&self, zone: &str, name: &str, data: &str) {
+        let mut command = self.samba_tool(&["dns", "add", HOST, zone]);
+        run(command.args([name, "SRV", data, "-U"]).arg(administrator()));
+    }
+
+    /// The SID of an account.
+    pub fn sid(&self, account: &str) -> String {
+        provision::sid(account)
     }
 
     /// Denies a trustee, by SID, reading msDS-PrimaryComputer of one object.

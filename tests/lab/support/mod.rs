@@ -16,6 +16,7 @@ pub mod krb;
 pub mod ldif;
 pub mod provision;
 pub mod proxy;
+pub mod sales;
 pub mod server;
 pub mod slapd;
 

@@ -120,12 +120,19 @@ fn database() -> PathBuf {
 }
 
 /// Changes the database itself: no server is in between, so nothing refuses.
-fn modify(changes: &str, options: &[&str]) {
+pub fn modify(changes: &str, options: &[&str]) {
     let file = root().join("content.ldif");
     std::fs::write(&file, changes).unwrap();
     let mut command = samba_program("ldbmodify");
     command.arg("-H").arg(database());
     run(command.args(options).arg(file));
+}
+
+/// Adds entries to the database itself, all of them or none.
+pub fn add(entries: &str) {
+    let file = root().join("entries.ldif");
+    std::fs::write(&file, entries).unwrap();
+    run(samba_program("ldbadd").arg("-H").arg(database()).arg(file));
 }
 
 /// The SID of an account, as text.
