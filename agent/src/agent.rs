@@ -1,15 +1,13 @@
 //! The agent's own parts around a turn: facts, workers, execution within a budget, bookkeeping.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use homeport_policy::connection::{Observation, Probe, State as Connection};
-use homeport_policy::decide::{BackgroundAction, Decision};
-use homeport_policy::facts::{Cost, Directory, Facts};
+use homeport_policy::connection::Probe;
+use homeport_policy::facts::{Directory, Facts, Network};
 use homeport_policy::layer::PolicySet;
 use homeport_policy::primary::difference;
-use homeport_policy::schedule::next_sync;
 use homeport_policy::sync_rules::{SyncRules, sync_rules};
 use homeport_policy::unc::Unc;
 use homeport_sync::flags::Flags;
@@ -22,7 +20,8 @@ use crate::identity::{self, IdentityError, worker_account};
 use crate::keeping::Keeping;
 use crate::limits::DIRECTORY_SAME_TURN;
 use crate::load::Loaded;
-use crate::network;
+use crate::network::manager::Wake;
+use crate::network::metering::Metering;
 use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, Occasion, Plan, Step, UserPaths, What};
 use crate::report::caches;
@@ -31,11 +30,14 @@ use crate::report::status::{
     CacheStatus, DirectoryStatus, PolicyStatus, Status, UserStatus, among, decision_lines,
     note_cycle,
 };
+use crate::schedule::Schedule;
 use crate::settings::Settings;
 use crate::state::{StateDir, StateError, UserState, Users};
 use crate::undone;
 use crate::wish::{Wish, network_path};
-use crate::worker::{Begin, Inspected};
+use crate::worker::Begin;
+
+mod scopes;
 
 /// A turn could not be finished.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +73,17 @@ pub struct Agent {
     users: Users,
     seed: u64,
     seen: Seen,
+    network: Metering,
     /// The directory answered after it had not.
     directory_is_back: bool,
     /// What the steps of the present turn found out about their shares.
     probes: Vec<(Unc, Probe)>,
+    /// The background syncs of each user's scopes.
+    schedule: Schedule,
+    /// Scopes whose local changes the steps of the present turn sent out.
+    sent: BTreeSet<Unc>,
+    /// Users of whom a scope came back and was not exchanged yet.
+    returned: BTreeSet<String>,
     /// Whoever follows the present turn.
     pub follower: Follower,
 }
@@ -93,6 +102,10 @@ impl Agent {
         let state = StateDir::open(&settings.state_dir)?;
         let mut users = state.users()?;
         let seed = state.seed(crate::clock::draw)?;
+        let lost = users.metered.settle();
+        if lost > 0 {
+            tracing::warn!(lost, "An exchange over a metered network was lost; its bytes count.");
+        }
         let status = crate::state::read(&state.path().join(crate::state::STATUS));
         // A status of another version is only an old report; it is written anew.
         let mut status: Status = status.ok().flatten().unwrap_or_default();
@@ -116,8 +129,12 @@ impl Agent {
             users,
             seed,
             seen,
+            network: Metering::default(),
             directory_is_back: false,
             probes,
+            schedule: Schedule::default(),
+            sent: BTreeSet::new(),
+            returned: BTreeSet::new(),
             follower: Follower::none(),
         };
         if has_dropped {
@@ -169,12 +186,7 @@ impl Agent {
 
     /// Gathers the facts for one user, or for the computer alone at the start.
     pub async fn gather(&mut self, turn: Option<&Turn>) -> Facts {
-        let metered = self.metered_today();
-        let (network, error) = network::observe(&self.settings.network, metered);
-        if let Some(error) = error {
-            tracing::warn!(error = chain(&error), "Network cost is not known.");
-        }
-        network.cost.name().clone_into(&mut self.status.network_cost);
+        let network = self.look_at_network().await;
         let user = turn.map(|turn| turn.user.as_str());
         let age = turn.map_or(DIRECTORY_SAME_TURN, |turn| max_age(turn.occasion));
         let facts = gather(&self.settings, &mut self.seen, user, age, network).await;
@@ -192,6 +204,32 @@ impl Agent {
         self.users.claim(user, sid).map_err(error)
     }
 
+    /// Looks what the network costs, and tells it.
+    pub async fn look_at_network(&mut self) -> Network {
+        let (settings, today) = (&self.settings.network, self.clock.local().date_naive());
+        let meter = &mut self.users.metered;
+        let (network, found, error) = self.network.observe(settings, meter, today).await;
+        if let Some(error) = error {
+            tracing::warn!(error = chain(&error), "Network cost is not known.");
+        }
+        self.metrics.network(network.cost, found.source, network.metered_bytes_today);
+        self.status.note_network(network, found);
+        network
+    }
+
+    /// Wakes somebody from now on when the network changes.
+    pub async fn watch_network(&mut self, wake: Wake) {
+        self.network.watch(&self.settings.network, wake).await;
+    }
+
+    /// What a turn may cost: a person's own wish is not limited.
+    pub fn allow(&mut self, turn: &Turn, network: Network, limit: Option<u64>) {
+        self.status.metered_limit = limit;
+        self.metrics.metered_limit(limit);
+        let limit = limit.filter(|_| turn.occasion != Occasion::Manual);
+        self.network.begin_turn(network, limit);
+    }
+
     /// Asks the directory what a sign-in would else have to ask.
     pub async fn keep_warm(&mut self) {
         self.seen.keep_warm().await;
@@ -206,8 +244,6 @@ impl Agent {
         if let Some(error) = status.error.as_ref().filter(|_| !was_away) {
             tracing::warn!(error, hint = status.hint, "Directory is out of reach.");
         }
-        let network = facts.network;
-        self.metrics.network(network.cost, network.metered_bytes_today);
         self.metrics.directory(facts.directory, status.error.is_none(), &self.seen.collect());
         self.status.directory = status;
     }
@@ -215,15 +251,6 @@ impl Agent {
     /// Whether the directory answered after it had not, since this was asked the last time.
     pub fn take_directory_is_back(&mut self) -> bool {
         std::mem::take(&mut self.directory_is_back)
-    }
-
-    fn metered_today(&mut self) -> u64 {
-        let today = self.clock.local().format("%Y-%m-%d").to_string();
-        let metered = &mut self.users.metered;
-        if metered.day != today {
-            (metered.day, metered.bytes) = (today, 0);
-        }
-        metered.bytes
     }
 
     /// Starts the user's worker.
@@ -325,22 +352,41 @@ impl Agent {
                 }
                 (Some(why), _) => Outcome::not_done(why.clone()),
                 (None, Some((earlier, outcome))) => outcome.passed_on(&earlier.what.to_string()),
-                (None, None) => match worker.execute(&step.what, left, &mut self.follower).await {
-                    Ok((outcome, latency)) => {
-                        self.note_exchange(step, &outcome, latency);
-                        outcome
+                (None, None) => {
+                    let (what, patience) = (self.counted(&step.what), self.patience(turn, step));
+                    match worker.execute(&what, left, patience, &mut self.follower).await {
+                        Ok((outcome, measured)) => {
+                            self.note_exchange(turn, step, &outcome, measured);
+                            outcome
+                        }
+                        Err(error) => {
+                            lost = Some(format!("not tried: {}", chain(&error)));
+                            Outcome::failed(&error)
+                        }
                     }
-                    Err(error) => {
-                        lost = Some(format!("not tried: {}", chain(&error)));
-                        Outcome::failed(&error)
-                    }
-                },
+                }
             };
+            self.network.end(&mut self.users.metered);
             self.metrics.step(&step.what, &outcome);
             self.log_step(turn, step, &outcome);
             outcomes.push(outcome);
         }
         outcomes
+    }
+
+    /// A step as it goes over this network. What it may spend is kept before it begins.
+    fn counted(&mut self, what: &What) -> What {
+        if what.exchange().is_none() {
+            return what.clone();
+        }
+        let meter = &mut self.users.metered;
+        let budget = self.network.begin(meter, &self.follower.crossed);
+        if meter.at_stake > 0
+            && let Err(error) = self.state.keep_users(&self.users)
+        {
+            tracing::error!(error = chain(&error), "State not kept.");
+        }
+        what.within(budget)
     }
 
     fn log_step(&self, turn: &Turn, turn_step: &Step, outcome: &Outcome) {
@@ -371,47 +417,6 @@ impl Agent {
         }
     }
 
-    /// What an exchange says about the connection, and what it cost.
-    fn note_exchange(&mut self, step: &Step, outcome: &Outcome, latency: Option<Duration>) {
-        if let Outcome::Done { report: Some(report), .. } = outcome
-            && self.status.network_cost != Cost::Unrestricted.name()
-        {
-            self.users.metered.bytes += report.bytes_in + report.bytes_out;
-        }
-        let (What::Sync(exchange) | What::Probe(exchange)) = &step.what else { return };
-        let probe = match (outcome, latency) {
-            (_, Some(latency)) => Probe::Reachable { latency, throughput: None },
-            (Outcome::Failed { unreachable: true, .. }, None) => Probe::Unreachable,
-            _ => Probe::NotTried,
-        };
-        self.probes.push((exchange.remote.unc.clone(), probe));
-    }
-
-    /// Brings what the turn found, and what policy says, into the state of each connection.
-    pub fn note_connections(&mut self, turn: &Turn, decision: &Decision) {
-        let now = self.clock.unix_ms();
-        let costed = decision.background_sync.action == BackgroundAction::Stopped { costed: true };
-        let mut probes: BTreeMap<Unc, Probe> = self.probes.drain(..).collect();
-        let user = self.users.users.entry(turn.user.clone()).or_default();
-        let caches = decision.caches.iter().map(|cache| &cache.action);
-        for cache in caches.clone() {
-            probes.entry(cache.path.clone()).or_insert(Probe::NotTried);
-        }
-        for (unc, probe) in probes {
-            let cache = caches.clone().find(|cache| cache.path == unc);
-            let seen = Observation {
-                at_unix_ms: now,
-                probe,
-                forced: user.forced.iter().any(|forced| unc.below(forced).is_some()),
-                suspended: cache.is_some_and(|cache| cache.suspended) && user.signed_in,
-                costed,
-                thresholds: cache.and_then(|cache| cache.slow_link.0),
-            };
-            let state = user.connections.entry(unc).or_insert_with(|| Connection::initial(now));
-            *state = state.observe(&seen);
-        }
-    }
-
     /// Keeps and tells what a turn came to.
     pub async fn report(&mut self, turn: &Turn, done: &Done, started: Duration) {
         let user = self.users.users.entry(turn.user.clone()).or_default();
@@ -425,20 +430,10 @@ impl Agent {
             Occasion::Logoff => user.signed_in = false,
             _ => {}
         }
-        let failed = done.outcomes.iter().any(|outcome| match outcome {
-            Outcome::Done { report: Some(report), .. } => {
-                report.counts.failed > 0 || report.cancelled
-            }
-            outcome => !outcome.is_good(),
-        });
-        let synced = done.plan.steps.iter().any(|step| matches!(step.what, What::Sync(_)));
-        // A user without caches has nothing to catch up with, and must not be due for ever.
-        if !failed && turn.wish.is_whole() && (synced || turn.occasion == Occasion::Background) {
-            user.last_sync_unix_ms = Some(self.clock.unix_ms());
-        }
         if let Some(decision) = &done.decision {
             self.metrics.decided(decision.primary_computer.action);
             self.note_connections(turn, decision);
+            self.note_last_sync(turn, decision);
             self.note_schedule(turn, decision);
         }
         let caches = self.caches(turn, done).await;
@@ -462,25 +457,10 @@ impl Agent {
         told.primary_difference =
             done.rsop.as_ref().zip(done.facts.as_ref()).and_then(|(r, f)| difference(r, f));
         told.caches = caches;
+        told.works_offline = known.works_offline;
+        told.may_work_offline = known.rules.as_ref().is_none_or(|rules| rules.allow_work_offline);
+        told.next_background_sync_unix_ms = self.schedule.next_of(&turn.user, self.clock.unix_ms());
         note_cycle(told, turn.occasion, &done.plan, &done.outcomes);
-    }
-
-    /// When the user's next background sync is due.
-    fn note_schedule(&mut self, turn: &Turn, decision: &Decision) {
-        let user = self.known(&turn.user);
-        let next = match &decision.background_sync.action {
-            BackgroundAction::Scheduled { schedule } if user.signed_in => {
-                let last = user.last_sync_unix_ms.and_then(chrono::DateTime::from_timestamp_millis);
-                let last = last.map(|last| last.with_timezone(&chrono::Local));
-                let next = next_sync(schedule, last.as_ref(), &self.clock.local(), self.seed);
-                next.at.map(|at| at.timestamp_millis())
-            }
-            _ => None,
-        };
-        let told = self.status.users.entry(turn.user.clone()).or_default();
-        told.next_background_sync_unix_ms = next;
-        let all = self.status.users.values().filter_map(|user| user.next_background_sync_unix_ms);
-        self.status.next_background_sync_unix_ms = all.min();
     }
 
     /// Everything that can be told about the user's caches, conflicts and unsent changes included.
@@ -500,11 +480,13 @@ impl Agent {
         let each = exchanges.iter().enumerate().map(|(index, exchange)| {
             let inspected = inspected.get(index).cloned().unwrap_or_default();
             let state = known.connections.get(&exchange.remote.unc);
-            let mut cache = cache_status(exchange, state, inspected);
+            let mut cache = caches::status(exchange, inspected);
             cache.error = cache.error.or_else(|| error.clone());
-            let known = self.status.cache(&turn.user, &cache.path);
-            let exchanged = caches::exchanged(&done.plan, &done.outcomes, exchange);
-            caches::note(&mut cache, known, exchanged);
+            let unc = &exchange.remote.unc;
+            caches::note_mode(&mut cache, exchange, state, done.decision.as_ref());
+            caches::note_sync(&mut cache, known.syncs.get(unc), self.schedule.of(&turn.user, unc));
+            let before = self.status.cache(&turn.user, &cache.path);
+            caches::note(&mut cache, before, (&done.plan, &done.outcomes), exchange);
             cache
         });
         let fresh = each.collect();
@@ -539,6 +521,7 @@ impl Agent {
             paths: &self.paths(user, facts)?,
             mounts: &self.settings.mounts,
             connections: &known.connections,
+            syncs: &known.syncs,
             wish,
             disk: known.keeping.unwrap_or_default().disk,
             now_unix_ms: self.clock.unix_ms(),
@@ -548,6 +531,7 @@ impl Agent {
     /// Writes state and status; a failure is logged and does not stop the agent.
     pub fn publish(&mut self) {
         self.status.at_unix_ms = self.clock.unix_ms();
+        self.status.metered_bytes_today = self.users.metered.bytes;
         self.metrics.status(&self.status);
         let users = self.state.keep_users(&self.users);
         let status = self.state.publish(&self.status);
@@ -567,37 +551,5 @@ impl Agent {
         told.at_unix_ms = self.clock.unix_ms();
         told.error = Some(error);
         self.publish();
-    }
-
-    /// A person switches folders to working offline, or back.
-    pub fn force(&mut self, user: &str, unc: &Unc, offline: bool) {
-        let known = self.users.users.entry(user.to_owned()).or_default();
-        known.forced.retain(|forced| forced != unc);
-        if offline {
-            known.forced.push(unc.clone());
-        }
-    }
-}
-
-fn cache_status(
-    exchange: &Exchange,
-    state: Option<&Connection>,
-    inspected: Inspected,
-) -> CacheStatus {
-    let pending = inspected.pending.as_ref();
-    CacheStatus {
-        path: exchange.remote.unc.to_string(),
-        local: exchange.local.display().to_string(),
-        mode: state.map_or("unknown", |state| state.mode.code()).to_owned(),
-        since_unix_ms: state.map_or(0, |state| state.since_unix_ms),
-        what_would_change_it: state
-            .map(|state| state.explain().text().to_owned())
-            .unwrap_or_default(),
-        pending_items: pending.map_or(0, |pending| pending.total_items),
-        pending_bytes: pending.map_or(0, |pending| pending.total_bytes),
-        conflicts: inspected.conflicts,
-        recycle: exchange.journal.with_file_name("recycle").display().to_string(),
-        error: inspected.error,
-        ..CacheStatus::default()
     }
 }

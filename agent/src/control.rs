@@ -58,10 +58,10 @@ pub enum Command {
     },
     /// Switch folders to working offline, or back.
     Force {
-        /// Whose.
-        user: String,
-        /// Which folder and everything below it.
-        path: Unc,
+        /// Whose; `None` is everybody who is signed in.
+        user: Option<String>,
+        /// Which folder and everything below it; `None` is every folder.
+        path: Option<Unc>,
         /// Offline, or back online.
         offline: bool,
     },

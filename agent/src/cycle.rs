@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use homeport_policy::decide::{Decision, decide};
+use homeport_policy::decide::{Decision, decide, metered_limit};
 use homeport_policy::facts::Facts;
 use homeport_policy::filter::applicable;
 use homeport_policy::merge::{ResultantSet, merge};
@@ -78,6 +78,7 @@ pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
     let rsop = Arc::new(merge(&set, &applicable(&set, &facts)));
     let decision = decide(&rsop, &facts);
     agent.note_connections(turn, &decision);
+    agent.allow(turn, facts.network, metered_limit(&rsop, &facts));
 
     let mut worker = agent.worker(&turn.user).await?;
     let observed = worker.observe().await?;
@@ -91,6 +92,7 @@ pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
         paths: &agent.paths(&turn.user, &facts)?,
         mounts: &agent.settings.mounts,
         connections: &known.connections,
+        syncs: &known.syncs,
         wish: &turn.wish,
         disk,
         now_unix_ms: agent.clock.unix_ms(),

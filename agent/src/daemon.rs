@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::mem::take;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +20,17 @@ use crate::control::{self, Asker, Command};
 use crate::cycle::Turn;
 use crate::execute::Follower;
 use crate::limits::{
-    BACKGROUND_PAUSE, EVENTS_WAITING_MAX, ONLINE_EXCHANGE, POLICY_DEBOUNCE, PROGRESS_TIMEOUT,
-    SCRAPE_TIMEOUT,
+    EVENTS_WAITING_MAX, NETWORK_PAUSE, NETWORK_QUIET, ONLINE_EXCHANGE, POLICY_DEBOUNCE,
+    PROGRESS_TIMEOUT, SCRAPE_TIMEOUT, TURN_SLICE,
 };
 use crate::load::PolicyState;
+use crate::network::judge::Change;
 use crate::outcome::chain;
 use crate::perform::perform;
 use crate::plan::Occasion;
 use crate::report::serve::{Page, serve};
+use crate::schedule::Due;
+use crate::share::links::Links;
 use crate::state::CONTROL;
 use crate::watch::Progress;
 use crate::watching::{Key, Look, Watching};
@@ -64,10 +68,21 @@ enum Event {
     /// Something in a cache changed here, or the health of its watcher did. What it is waits in
     /// [`Watching`]; this only wakes.
     LocalChange,
-    /// Work that is due at this moment.
-    Due(Occasion),
+    /// What the network costs, or by which it goes, is something else now.
+    CostChanged(Change),
+    /// An address, a link or a route came or went.
+    NetworkChanged,
+    /// Work is due; what it is, the loop finds out by itself.
+    Due,
     /// The service is to end.
     Stop(&'static str),
+}
+
+impl Event {
+    /// Whether the network has become dearer.
+    fn costs_more(&self) -> bool {
+        matches!(self, Self::CostChanged(change) if change.costs_more)
+    }
 }
 
 /// Work that waits for its turn.
@@ -113,6 +128,12 @@ struct Waiting {
     jobs: VecDeque<Job>,
     /// The policy directory changed while something else was at work.
     policy_changed: bool,
+    /// What became of the network's cost while something else was at work.
+    cost: Option<Change>,
+    /// The network changed.
+    network_changed: bool,
+    /// A signal came while the policy directory was coming to a rest.
+    stop: Option<&'static str>,
 }
 
 impl Waiting {
@@ -132,10 +153,50 @@ impl Waiting {
     }
 
     fn everybody(&mut self, agent: &Agent, occasion: Occasion, cause: &str) {
-        for user in agent.signed_in() {
+        self.each(agent.signed_in(), occasion, cause);
+    }
+
+    fn each(&mut self, users: Vec<String>, occasion: Occasion, cause: &str) {
+        for user in users {
             let cause = cause.to_owned();
             let wish = Wish::default();
             self.add(Job::Turn(Turn { user, occasion, cause, wish, dry: false }));
+        }
+    }
+
+    /// Takes up an event; gives the signal that ends the agent.
+    async fn note(&mut self, event: Event) -> Option<&'static str> {
+        match event {
+            Event::Stop(signal) => return Some(signal),
+            Event::PolicyChanged => self.policy_changed = true,
+            Event::CostChanged(change) => self.cost = Some(change),
+            Event::NetworkChanged => self.network_changed = true,
+            Event::LocalChange | Event::Due => {}
+            Event::Asked(stream) => ask(stream, self).await,
+        }
+        None
+    }
+
+    /// Adds what is due by now: what was lost and came back, background syncs, the exchange of
+    /// everything that is online. What waits already is not added again.
+    async fn add_due(&mut self, agent: &mut Agent, exchange_at: &mut Instant) {
+        if agent.take_directory_is_back() {
+            self.everybody(agent, Occasion::Refresh, "the directory answers again");
+        }
+        if take(&mut self.network_changed) {
+            agent.probe_soon();
+            self.everybody(agent, Occasion::Exchange, "the network changed");
+        }
+        self.each(agent.take_returned(), Occasion::Exchange, "a network folder is online again");
+        for Due { user, unc, why, .. } in agent.take_due() {
+            // A turn for each scope, so that none waits for the end of another user's or a larger one.
+            let wish = Wish { only: Some(Place::Network(unc)), ..Wish::default() };
+            let (occasion, cause) = (Occasion::Background, format!("background sync: {why}"));
+            self.add(Job::Turn(Turn { user, occasion, cause, wish, dry: false }));
+        }
+        if Instant::now() >= *exchange_at {
+            self.everybody(agent, Occasion::Exchange, "the timer");
+            *exchange_at = next_exchange(agent).await;
         }
     }
 }
@@ -158,28 +219,26 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
     tokio::spawn(accept(control, to.clone()));
     stop_on_signals(&to).map_err(|source| DaemonError::Signal { source })?;
     let mut watching = watch_caches(agent, to.clone());
-    let _watcher = watch_policy(agent.settings.policy_dir.clone(), to);
+    watch_network(to.clone());
+    let _watcher = watch_policy(agent.settings.policy_dir.clone(), to.clone());
+    watch_cost(agent, to).await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Agent started.");
     let _ = agent.gather(None).await; // so that the first scrape already tells whether the directory answers
     let mut waiting = Waiting::default();
     refresh(agent, &mut waiting, "start");
 
     let mut exchange_at = Instant::now() + ONLINE_EXCHANGE;
-    let mut background_not_before = Instant::now();
     loop {
         watching.keep(caches_to_watch(agent), |user| agent.start(user).ok());
         agent.metrics.watching(watching.is_healthy());
         publish(agent, &page);
-        if agent.take_directory_is_back() {
-            waiting.everybody(agent, Occasion::Refresh, "the directory answers again");
+        take_news(agent, &mut events, &mut waiting).await;
+        if let Some(signal) = waiting.stop {
+            tracing::info!(signal, "Agent stopping.");
+            return Ok(());
         }
-        if std::mem::take(&mut waiting.policy_changed) {
-            settle_down(&mut events, &mut waiting).await;
-            refresh(agent, &mut waiting, "the policy directory changed");
-        }
-        // Somebody who writes all the time must not put off the exchange of everything.
-        let looks = || if Instant::now() < exchange_at { look(&mut watching) } else { None };
-        if let Some(job) = waiting.jobs.pop_front().or_else(looks) {
+        waiting.add_due(agent, &mut exchange_at).await;
+        if let Some(job) = waiting.jobs.pop_front().or_else(|| look(&mut watching)) {
             job.announce(&mut watching);
             let signal = work(agent, job, &mut events, &mut waiting).await;
             watching.end();
@@ -189,33 +248,35 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
             }
             continue;
         }
-        let background_at = background_at(agent).max(background_not_before);
         let event = tokio::select! {
             Some(event) = events.recv() => event,
-            () = sleep_until(exchange_at) => Event::Due(Occasion::Exchange),
-            () = sleep_until(background_at) => Event::Due(Occasion::Background),
+            () = sleep_until(exchange_at.min(background_at(agent))) => Event::Due,
             () = sleep(watching.due_in().unwrap_or(FAR)) => Event::LocalChange,
         };
-        match event {
-            Event::Stop(signal) => {
-                tracing::info!(signal, "Agent stopping.");
-                return Ok(());
-            }
-            Event::PolicyChanged => waiting.policy_changed = true,
-            Event::LocalChange => {}
-            Event::Asked(stream) => ask(stream, &mut waiting).await,
-            Event::Due(occasion) => {
-                waiting.everybody(agent, occasion, "the timer");
-                match occasion {
-                    Occasion::Exchange => exchange_at = next_exchange(agent).await,
-                    _ => background_not_before = Instant::now() + BACKGROUND_PAUSE,
-                }
-            }
+        if let Some(signal) = waiting.note(event).await {
+            tracing::info!(signal, "Agent stopping.");
+            return Ok(());
         }
     }
 }
 
-/// Does one job. Whoever signs in or out meanwhile does not wait: what runs is cut off, which loses
+/// Takes up what came while something else was at work.
+async fn take_news(agent: &mut Agent, events: &mut mpsc::Receiver<Event>, waiting: &mut Waiting) {
+    if let Some(change) = waiting.cost.take() {
+        agent.look_at_network().await;
+        agent.publish();
+        waiting.everybody(agent, Occasion::Exchange, &change.cause);
+    }
+    if take(&mut waiting.policy_changed) {
+        settle_down(events, waiting).await;
+        if waiting.stop.is_none() {
+            refresh(agent, waiting, "the policy directory changed");
+        }
+    }
+}
+
+/// Does one job. One that nobody waits for is cut short when others should have their turn, and waits
+/// again. Whoever signs in or out meanwhile does not wait: what runs is cut off, which loses
 /// nothing (each item is whole or untouched), and waits again. Gives the signal that ends the agent.
 async fn work(
     agent: &mut Agent,
@@ -224,6 +285,9 @@ async fn work(
     waiting: &mut Waiting,
 ) -> Option<&'static str> {
     let urgent = job.is_urgent();
+    let is_asked_for = matches!(job, Job::Answer(..));
+    let slice_ends = Instant::now() + if is_asked_for { FAR } else { TURN_SLICE };
+    let mut is_sliced = false;
     let (turns, mut asker) = match job {
         Job::Turn(turn) => {
             let Turn { user, occasion, cause, wish, dry } = turn;
@@ -241,20 +305,28 @@ async fn work(
                 answer = &mut performing => break Some(answer),
                 Some(progress) = heard.recv() => tell(&mut asker, progress).await,
                 () = cancelled(&mut asker), if !*cut.borrow() => drop(cut.send(true)),
-                Some(event) = events.recv() => match event {
-                    Event::Stop(signal) => return Some(signal),
-                    Event::PolicyChanged => waiting.policy_changed = true,
-                    Event::Due(_) | Event::LocalChange => {}
-                    Event::Asked(stream) => {
-                        ask(stream, waiting).await;
-                        if !urgent && waiting.jobs.front().is_some_and(Job::is_urgent) {
-                            break None;
-                        }
+                () = sleep_until(slice_ends), if !is_sliced => {
+                    is_sliced = true;
+                    let _ = cut.send(true); // it ended just now
+                }
+                Some(event) = events.recv() => {
+                    // What goes on by itself was begun for less than it would cost now.
+                    if event.costs_more() && is_by_itself(&turns) {
+                        let _ = cut.send(true); // nobody carries it out: it is over already
                     }
-                },
+                    if let Some(signal) = waiting.note(event).await {
+                        return Some(signal);
+                    }
+                    if !urgent && waiting.jobs.front().is_some_and(Job::is_urgent) {
+                        break None;
+                    }
+                }
             }
         }
     };
+    if is_sliced {
+        postpone(&turns, agent, waiting);
+    }
     let answer = answer.unwrap_or_else(|| {
         postpone(&turns, agent, waiting);
         control::Answer {
@@ -343,6 +415,19 @@ fn watch_caches(agent: &Agent, to: mpsc::Sender<Event>) -> Watching {
     Watching::new(agent.clock.clone(), Arc::new(wake))
 }
 
+/// Is woken when the network's cost changes, where somebody can tell.
+async fn watch_cost(agent: &mut Agent, to: mpsc::Sender<Event>) {
+    // A full channel means that so much happens that the next turn looks at the network anyway.
+    let wake = move |change| drop(to.try_send(Event::CostChanged(change)));
+    agent.watch_network(Arc::new(wake)).await;
+}
+
+/// Whether a command is an exchange that nobody asked for and nobody waits for.
+fn is_by_itself(command: &Command) -> bool {
+    let occasions = [Occasion::Exchange, Occasion::Background];
+    matches!(command, Command::Turn { occasion, .. } if occasions.contains(occasion))
+}
+
 /// The caches that are looked at as soon as they change, and where they lie. Those that are
 /// halted or whose brake holds something wait for a person, and nothing goes past it in small parts
 /// meanwhile.
@@ -392,13 +477,39 @@ fn watch_policy(directory: PathBuf, to: mpsc::Sender<Event>) -> Option<notify::R
     }
 }
 
+/// Watches addresses, links and routes. Where that fails, shares are tried every two minutes.
+fn watch_network(to: mpsc::Sender<Event>) {
+    match Links::listen() {
+        Ok(links) => drop(tokio::spawn(tell_of_changes(links, to))),
+        Err(error) => tracing::warn!(%error, "The network is not watched."),
+    }
+}
+
+/// Tells of changes of the network, each time once they have come to a rest.
+async fn tell_of_changes(mut links: Links, to: mpsc::Sender<Event>) {
+    while links.changed().await {
+        let latest = Instant::now() + NETWORK_PAUSE;
+        while let Ok(true) = timeout(NETWORK_QUIET, links.changed()).await {
+            if Instant::now() >= latest {
+                break;
+            }
+        }
+        if to.send(Event::NetworkChanged).await.is_err() {
+            return; // the agent has ended
+        }
+        sleep_until(latest).await;
+    }
+}
+
 /// Waits until the directory has been quiet; what else is asked meanwhile waits for its turn.
 async fn settle_down(events: &mut mpsc::Receiver<Event>, waiting: &mut Waiting) {
     while let Ok(Some(event)) = timeout(POLICY_DEBOUNCE, events.recv()).await {
-        if let Event::Asked(stream) = event {
-            ask(stream, waiting).await;
+        if let Some(signal) = waiting.note(event).await {
+            waiting.stop = Some(signal);
+            return;
         }
     }
+    waiting.policy_changed = false; // once more meanwhile is the same news
 }
 
 fn refresh(agent: &mut Agent, waiting: &mut Waiting, cause: &str) {

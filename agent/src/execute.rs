@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,6 +22,7 @@ use crate::limits::{
 use crate::observed::Observed;
 use crate::outcome::Outcome;
 use crate::plan::{Exchange, What};
+use crate::share::Measured;
 use crate::watch::Progress;
 use crate::watcher::Notice;
 use crate::worker::{Begin, Inspected, Reply, Request};
@@ -51,6 +54,12 @@ pub enum WorkerError {
         /// How long it was given.
         limit: Duration,
     },
+    /// A share held it and does not answer. Another worker takes its place with the next request.
+    #[error("{why}")]
+    Unanswered {
+        /// Which share, and for how long.
+        why: String,
+    },
     /// It said that it cannot.
     #[error("the worker of {user} reports: {why}")]
     Refused {
@@ -68,12 +77,14 @@ pub struct Follower {
     cancel: watch::Receiver<bool>,
     /// The work keeps in step with whoever reads; otherwise what cannot be told at once is left out.
     pub waits: bool,
+    /// How many file bytes of a counted exchange crossed, as far as was told.
+    pub crossed: Arc<AtomicU64>,
 }
 
 impl Follower {
     /// Nobody.
     pub fn none() -> Self {
-        Self { tell: None, cancel: watch::channel(false).1, waits: true }
+        Self { tell: None, cancel: watch::channel(false).1, waits: true, crossed: Arc::default() }
     }
 
     /// Somebody: what it hears, and the switch that cuts short.
@@ -86,7 +97,7 @@ impl Follower {
     /// Somebody who has a switch already.
     pub fn cut_by(cancel: watch::Receiver<bool>) -> (Self, mpsc::Receiver<Progress>) {
         let (tell, heard) = mpsc::channel(PROGRESS_WAITING_MAX);
-        (Self { tell: Some(tell), cancel, waits: true }, heard)
+        (Self { tell: Some(tell), cancel, waits: true, crossed: Arc::default() }, heard)
     }
 
     /// The same, without hearing anything.
@@ -134,52 +145,53 @@ impl Start {
     /// # Errors
     /// [`WorkerError`].
     pub async fn worker(&self) -> Result<Worker, WorkerError> {
-        Worker::start(&self.program, self.begin.clone(), self.account.as_ref()).await
+        Worker::start(self.clone()).await
     }
 }
 
 /// A running worker. It ends with this value, or when the agent dies and its pipe closes.
 #[derive(Debug)]
 pub struct Worker {
-    user: String,
+    start: Start,
+    process: Process,
+    /// A share holds the process, which was given up.
+    is_held: bool,
+}
+
+/// Its process and pipes.
+#[derive(Debug)]
+struct Process {
     child: Child,
     to: ChildStdin,
     from: ChildStdout,
 }
 
 impl Worker {
-    /// Starts a worker for a user, as this account if it is another one than the agent's.
+    /// Starts a worker for a user.
     ///
     /// # Errors
     /// [`WorkerError`].
-    pub async fn start(
-        program: &PathBuf,
-        begin: Begin,
-        account: Option<&Account>,
-    ) -> Result<Self, WorkerError> {
-        let error = |source| WorkerError::Start { program: program.clone(), source };
-        let mut command = Command::new(program);
-        command.arg("worker");
-        if let Some(account) = account {
-            command.args(account.arguments()).env_clear().envs(account.environment());
-        }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            // The computer's tickets are the agent's; the worker acts as the user.
-            .env_remove(KERBEROS_VARIABLES[0])
-            .env_remove(KERBEROS_VARIABLES[1])
-            // Ctrl-C in a terminal is for the agent, which lets the worker finish its item.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(error)?;
-        let pipes = child.stdin.take().zip(child.stdout.take());
-        let (to, from) = pipes.ok_or_else(|| error(io::Error::other("it has no pipes")))?;
-        let mut worker = Self { user: begin.user.clone(), child, to, from };
-        worker.ask(&Request::Begin(begin), OBSERVE_TIMEOUT).await?;
+    pub async fn start(start: Start) -> Result<Self, WorkerError> {
+        let process = Process::start(&start)?;
+        let mut worker = Self { start, process, is_held: false };
+        worker.ask(&worker.begin(), OBSERVE_TIMEOUT).await?;
         Ok(worker)
+    }
+
+    fn begin(&self) -> Request {
+        Request::Begin(self.start.begin.clone())
+    }
+
+    fn user(&self) -> String {
+        self.start.begin.user.clone()
+    }
+
+    /// A new process in place of one that a share holds.
+    async fn replace(&mut self) -> Result<(), WorkerError> {
+        self.process = Process::start(&self.start)?;
+        self.is_held = false;
+        let request = self.begin();
+        Box::pin(self.ask(&request, OBSERVE_TIMEOUT)).await.map(drop)
     }
 
     /// Makes it watch these directories from now on, and answer nothing else.
@@ -187,8 +199,8 @@ impl Worker {
     /// # Errors
     /// [`WorkerError::Lost`].
     pub async fn watch(&mut self, roots: Vec<PathBuf>) -> Result<(), WorkerError> {
-        let sent = send(&mut self.to, &Request::Watch(roots)).await;
-        sent.map_err(|source| WorkerError::Lost { user: self.user.clone(), source })
+        let sent = send(&mut self.process.to, &Request::Watch(roots)).await;
+        sent.map_err(|source| WorkerError::Lost { user: self.user(), source })
     }
 
     /// The next notice about a directory that it watches, by its number in the list; waits for it
@@ -197,10 +209,10 @@ impl Worker {
     /// # Errors
     /// [`WorkerError`] when the worker is lost.
     pub async fn noticed(&mut self) -> Result<(usize, Notice), WorkerError> {
-        match receive(&mut self.from).await {
+        match receive(&mut self.process.from).await {
             Ok(Reply::Noticed(number, notice)) => Ok((number, notice)),
             Ok(_) => Err(self.confused()),
-            Err(source) => Err(WorkerError::Lost { user: self.user.clone(), source }),
+            Err(source) => Err(WorkerError::Lost { user: self.user(), source }),
         }
     }
 
@@ -215,7 +227,8 @@ impl Worker {
         }
     }
 
-    /// Carries out one step, within `budget` or the step's own bound, whichever is shorter.
+    /// Carries out one step, within `budget` or the step's own bound, whichever is shorter; a share may
+    /// leave it without an answer for `patience`.
     ///
     /// # Errors
     /// [`WorkerError`] when the worker is lost; what became of the step is an [`Outcome`].
@@ -223,18 +236,24 @@ impl Worker {
         &mut self,
         what: &What,
         budget: Option<Duration>,
+        patience: Duration,
         follower: &mut Follower,
-    ) -> Result<(Outcome, Option<Duration>), WorkerError> {
+    ) -> Result<(Outcome, Option<Measured>), WorkerError> {
         let bound = match what {
             What::Sync(_) | What::DropCache { .. } | What::Profile(_) => SYNC_TIMEOUT,
             _ => MOVE_TIMEOUT,
         };
         let bound = budget.map_or(bound, |budget| bound.min(budget));
         let watched = follower.tell.is_some();
-        let request = Request::Execute { what: Box::new(what.clone()), watched };
-        match self.ask_followed(&request, bound, follower).await? {
-            Reply::Executed { outcome, latency } => Ok((*outcome, latency)),
-            _ => Err(self.confused()),
+        let request = Request::Execute { what: Box::new(what.clone()), watched, patience };
+        match self.ask_followed(&request, bound, follower).await {
+            Ok(Reply::Executed { outcome, measured, crossed }) => {
+                follower.crossed.store(crossed, Ordering::Relaxed);
+                Ok((*outcome, measured))
+            }
+            Err(error @ WorkerError::Unanswered { .. }) => Ok((Outcome::share(&error, true), None)),
+            Ok(_) => Err(self.confused()),
+            Err(error) => Err(error),
         }
     }
 
@@ -263,9 +282,13 @@ impl Worker {
         ask: Ask,
     ) -> Result<Found, WorkerError> {
         let request = Request::Items { exchange: Box::new(exchange), path, ask };
-        match self.ask(&request, SYNC_TIMEOUT).await? {
-            Reply::Items(found) => Ok(found),
-            _ => Err(self.confused()),
+        match self.ask(&request, SYNC_TIMEOUT).await {
+            Ok(Reply::Items(found)) => Ok(found),
+            Err(error @ WorkerError::Unanswered { .. }) => {
+                Ok(Found::Not(Outcome::share(&error, true)))
+            }
+            Ok(_) => Err(self.confused()),
+            Err(error) => Err(error),
         }
     }
 
@@ -280,15 +303,17 @@ impl Worker {
         how: homeport_sync::Resolve,
     ) -> Result<Outcome, WorkerError> {
         let request = Request::Settle { exchange: Box::new(exchange), path, how };
-        match self.ask(&request, SYNC_TIMEOUT).await? {
-            Reply::Executed { outcome, .. } => Ok(*outcome),
-            _ => Err(self.confused()),
+        match self.ask(&request, SYNC_TIMEOUT).await {
+            Ok(Reply::Executed { outcome, .. }) => Ok(*outcome),
+            Err(error @ WorkerError::Unanswered { .. }) => Ok(Outcome::share(&error, true)),
+            Ok(_) => Err(self.confused()),
+            Err(error) => Err(error),
         }
     }
 
     fn confused(&self) -> WorkerError {
         let why = "it answered another question (is it another version?)".to_owned();
-        WorkerError::Refused { user: self.user.clone(), why }
+        WorkerError::Refused { user: self.user(), why }
     }
 
     async fn ask(&mut self, request: &Request, limit: Duration) -> Result<Reply, WorkerError> {
@@ -301,9 +326,19 @@ impl Worker {
         limit: Duration,
         follower: &mut Follower,
     ) -> Result<Reply, WorkerError> {
-        let user = self.user.clone();
-        let answer = exchange(&mut self.to, &mut self.from, request, follower);
+        if self.is_held {
+            self.replace().await?;
+        }
+        let user = self.user();
+        let Process { to, from, .. } = &mut self.process;
+        let answer = exchange(to, from, request, follower);
         match timeout(limit, answer).await {
+            Ok(Ok(Reply::Unanswered { why })) => {
+                tracing::warn!(user, why, "Worker given up in a share that does not answer.");
+                self.kill();
+                self.is_held = true;
+                Err(WorkerError::Unanswered { why })
+            }
             Ok(Ok(Reply::Failed { why })) => Err(WorkerError::Refused { user, why }),
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(source)) if source.kind() == io::ErrorKind::TimedOut => {
@@ -316,11 +351,41 @@ impl Worker {
 
     /// Whatever it is doing is safe to cut off; a hung share must not hang the agent.
     fn give_up(&mut self, limit: Duration) -> WorkerError {
-        let user = self.user.clone();
-        if let Err(error) = self.child.start_kill() {
+        self.kill();
+        WorkerError::TimedOut { user: self.user(), limit }
+    }
+
+    fn kill(&mut self) {
+        if let Err(error) = self.process.child.start_kill() {
+            let user = self.user();
             tracing::warn!(user, %error, "Hung worker could not be stopped.");
         }
-        WorkerError::TimedOut { user, limit }
+    }
+}
+
+impl Process {
+    fn start(Start { program, account, .. }: &Start) -> Result<Self, WorkerError> {
+        let error = |source| WorkerError::Start { program: program.clone(), source };
+        let mut command = Command::new(program);
+        command.arg("worker");
+        if let Some(account) = account {
+            command.args(account.arguments()).env_clear().envs(account.environment());
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            // The computer's tickets are the agent's; the worker acts as the user.
+            .env_remove(KERBEROS_VARIABLES[0])
+            .env_remove(KERBEROS_VARIABLES[1])
+            // Ctrl-C in a terminal is for the agent, which lets the worker finish its item.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(error)?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (to, from) = pipes.ok_or_else(|| error(io::Error::other("it has no pipes")))?;
+        Ok(Self { child, to, from })
     }
 }
 
@@ -368,6 +433,7 @@ async fn exchange(
         };
         match reply {
             Reply::Progress(progress) => follower.tell(progress).await,
+            Reply::Crossed(bytes) => follower.crossed.store(bytes, Ordering::Relaxed),
             reply => return Ok(reply),
         }
     }

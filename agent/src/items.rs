@@ -97,6 +97,19 @@ pub struct Kept {
     pub bytes: u64,
 }
 
+impl Ask {
+    /// Whether the share is needed for the answer. What stands here is pinned without it.
+    pub fn calls_the_share(self, job: &Exchange, below: &str) -> bool {
+        match self {
+            Self::List(_) => true,
+            Self::Pin(_) | Self::Suspend(_) => {
+                std::fs::symlink_metadata(job.local.join(below)).is_err()
+            }
+            Self::Unpin(_) | Self::Dirty | Self::Recycled => false,
+        }
+    }
+}
+
 /// Does what is asked about an item of a cache, and what is below it.
 pub fn ask(job: &Exchange, below: &str, ask: Ask, host: &str) -> Found {
     let answer = match ask {

@@ -4,7 +4,8 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use homeport_policy::connection::most_specific;
@@ -22,24 +23,33 @@ use crate::limits::{DEPTH_MAX, RECYCLE_KEEP};
 use crate::outcome::{Outcome, chain};
 use crate::plan::{Exchange, ProfileExchange, Remote};
 use crate::redirect::forget_cache;
-use crate::share::reach::{ReachError, reach};
+use crate::share::Measured;
+use crate::share::calls::Calls;
+use crate::share::reach::{self, ReachError};
+use crate::share::timed::timed;
 use crate::undone::Undone;
 use crate::watch::Watch;
 use crate::wish::network_path;
 use crate::words::{counts_line, held_counts};
 
 /// What an exchange came to, and how quickly the share answered.
-pub type Exchanged = (Outcome, Option<Duration>);
+pub type Exchanged = (Outcome, Option<Measured>);
 
 /// Exchanges one cache with its share.
-pub fn exchange(job: &Exchange, host: &str, now: SystemTime, watch: Watch<'_>) -> Exchanged {
-    match run(job, host, now, watch) {
-        Ok((report, latency)) if is_about_nothing(job, &report) => {
+pub fn exchange(
+    job: &Exchange,
+    host: &str,
+    now: SystemTime,
+    watch: Watch<'_>,
+    calls: &Arc<Calls>,
+) -> Exchanged {
+    match run(job, host, now, watch, calls) {
+        Ok((report, measured)) if is_about_nothing(job, &report) => {
             let nothing = Outcome::refused("there is no such item", "see `homeport ls`");
-            (nothing.as_code(ResultCode::FileNotFound), Some(latency))
+            (nothing.as_code(ResultCode::FileNotFound), Some(measured))
         }
-        Ok((report, latency)) => (told(report), Some(latency)),
-        Err(outcome) => (outcome, None),
+        Ok((report, measured)) => (told(report), Some(measured)),
+        Err((outcome, measured)) => (outcome, measured),
     }
 }
 
@@ -54,20 +64,42 @@ fn is_about_nothing(job: &Exchange, report: &Report) -> bool {
 /// Looks whether the share of a cache answers, and how quickly.
 pub fn look(job: &Exchange) -> Exchanged {
     match probe(job) {
-        Ok(latency) => (Outcome::Unchanged, Some(latency)),
+        Ok(latency) => (Outcome::Unchanged, Some(Measured { latency, throughput: None })),
         Err(outcome) => (outcome, None),
     }
 }
 
+/// An exchange that fails may still have measured that the share answers.
 fn run(
     job: &Exchange,
     host: &str,
     now: SystemTime,
     watch: Watch<'_>,
-) -> Result<(Report, Duration), Outcome> {
-    let latency = probe(job)?;
+    calls: &Arc<Calls>,
+) -> Result<(Report, Measured), (Outcome, Option<Measured>)> {
+    let latency = probe(job).map_err(|outcome| (outcome, None))?;
+    let report = report(job, host, now, watch, calls);
+    let measured = Measured { latency, throughput: calls.carried().rate() };
+    match report {
+        Ok(report) => Ok((report, measured)),
+        // What answered a moment ago may have gone meanwhile.
+        Err(outcome @ Outcome::Failed { unreachable: true, .. }) => Err((outcome, None)),
+        Err(outcome) => Err((outcome, Some(measured))),
+    }
+}
+
+fn report(
+    job: &Exchange,
+    host: &str,
+    now: SystemTime,
+    watch: Watch<'_>,
+    calls: &Arc<Calls>,
+) -> Result<Report, Outcome> {
     let (pair, mut journal) = open(job)?;
     let options = options(job, host);
+    let sides = homeport_sync::open_sides(&pair, &journal, &options);
+    let mut sides = sides.map_err(|error| failed(&error))?;
+    sides.remote = timed(sides.remote, Arc::clone(calls));
     let mut undone = Undone::default();
     let mut progress = |tell: Tell<'_>| {
         let full = |path: &str| network_path(&job.remote.unc, path);
@@ -82,33 +114,26 @@ fn run(
         }
         Flow::Continue
     };
-    let report = homeport_sync::sync_with(
-        &pair,
+    let report = homeport_sync::sync_sides(
+        (&pair, &sides),
         &mut journal,
         &options,
         now,
         &mut progress,
         watch.control,
-        &homeport_sync::fs::Open,
     );
     let report = undone.listed_in(report.map_err(|error| failed(&error))?);
     if let Err(error) = journal.recycle_sweep(now, RECYCLE_KEEP) {
         tracing::warn!(error = chain(&error), "Recycle area not swept.");
     }
-    Ok((report, latency))
+    Ok(report)
 }
 
 /// Opens the exact directory that will be exchanged, as the user, and times it. One that was there
 /// before is not made again: it may have been moved away for a moment.
 fn probe(job: &Exchange) -> Result<Duration, Outcome> {
-    let start = Instant::now();
     let create = job.remote.create && !is_known(job);
-    reach(&Remote { create, ..job.remote.clone() }).map_err(|error| away(&error))?;
-    let open = std::fs::read_dir(&job.remote.path).map(|mut entries| entries.next().transpose());
-    if let Err(source) = open.and_then(|first| first) {
-        return Err(away(&ReachError::Open { path: job.remote.path.clone(), source }));
-    }
-    Ok(start.elapsed())
+    reach::probe(&Remote { create, ..job.remote.clone() }).map_err(|error| away(&error))
 }
 
 /// Whether the cache was ever in step with its share. A journal that cannot be opened now may say so.
@@ -175,6 +200,7 @@ pub(crate) fn options(job: &Exchange, host: &str) -> Options {
         release_deletes: how.release,
         root: how.root,
         bandwidth: rules.bandwidth,
+        byte_budget: how.byte_budget,
         fill: match how.flags {
             None => Fill::Pinned,
             Some(flags) if flags.fill_sparse() => Fill::All,
@@ -264,7 +290,13 @@ fn held_words(held: &Held) -> String {
 }
 
 /// Exchanges a profile, unless it is not the user's or too large.
-pub fn profile(job: &ProfileExchange, host: &str, now: SystemTime, watch: Watch<'_>) -> Exchanged {
+pub fn profile(
+    job: &ProfileExchange,
+    host: &str,
+    now: SystemTime,
+    watch: Watch<'_>,
+    calls: &Arc<Calls>,
+) -> Exchanged {
     if let Err(outcome) = probe(&job.exchange) {
         return (outcome, None);
     }
@@ -282,7 +314,7 @@ pub fn profile(job: &ProfileExchange, host: &str, now: SystemTime, watch: Watch<
             Err(error) => return (Outcome::failed(&error), None),
         }
     }
-    exchange(&job.exchange, host, now, watch)
+    exchange(&job.exchange, host, now, watch, calls)
 }
 
 /// The folder must belong to the user or to an administrator (CompatibleRUPSecurity).
@@ -345,20 +377,22 @@ pub fn drop_cache(
     host: &str,
     now: SystemTime,
     watch: Watch<'_>,
+    calls: &Arc<Calls>,
 ) -> Exchanged {
-    let (report, latency) = match run(job, host, now, watch) {
+    let (report, measured) = match run(job, host, now, watch, calls) {
         Ok(done) => done,
-        Err(outcome) => return (outcome, None),
+        Err(undone) => return undone,
     };
     let counts = &report.counts;
-    let left = counts.conflicts_open + counts.screened + counts.skipped + counts.failed;
+    let left =
+        counts.conflicts_open + counts.screened + counts.skipped + counts.put_off + counts.failed;
     if left > 0 || report.held.is_some() || report.cancelled {
         let why = format!("{left} items of the cache are not on the share as they are here");
         let hint = "homeport status lists them; the cache stays until they are settled";
-        return (Outcome::refused(why, hint), Some(latency));
+        return (Outcome::refused(why, hint), Some(measured));
     }
     let removed = remove_clean(job, folder, data, host);
-    (removed.unwrap_or_else(|error| Outcome::failed(&error)), Some(latency))
+    (removed.unwrap_or_else(|error| Outcome::failed(&error)), Some(measured))
 }
 
 fn remove_clean(job: &Exchange, folder: Folder, data: &Path, host: &str) -> io::Result<Outcome> {
@@ -441,6 +475,9 @@ pub fn settle(job: &Exchange, path: &str, how: Resolve, host: &str, now: SystemT
         }
         Verdict::Held => Outcome::refused("the brake holds it", "see `homeport release`"),
         Verdict::Screened => Outcome::refused("a file screen keeps it out", "rename it"),
+        Verdict::PutOff => {
+            Outcome::refused("the data for this network is used up", "it goes later")
+        }
         Verdict::Busy => Outcome::refused("an application has it open", "close it, and try again"),
         Verdict::Skipped { why } => Outcome::refused(why.text(), "try again"),
         Verdict::Failed { message, .. } => Outcome::not_done(message),

@@ -14,6 +14,7 @@ pub mod wish;
 pub mod gathered;
 pub mod watch;
 pub mod plan;
+pub mod schedule;
 // B: edges.
 pub mod clock;
 pub mod durable;

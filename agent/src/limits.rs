@@ -29,6 +29,19 @@ pub const PROGRESS_TICK: Duration = Duration::from_millis(200);
 pub const PROGRESS_WAITING_MAX: usize = 1_024;
 /// Longest the work waits for somebody who does not read the progress; then nothing more is told.
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest a share may leave whoever works with it without an answer before it counts as dead. An SMB
+/// server that is only busy answers within seconds; Linux's own client gives up after 180 s.
+pub const SHARE_PATIENCE: Duration = Duration::from_secs(20);
+/// The same of one that did not answer the last time, while nobody waits for it but other folders.
+pub const SHARE_PATIENCE_AWAY: Duration = Duration::from_secs(10);
+/// The same while a person waits to sign in or out; several dead servers fit into the budget.
+pub const SHARE_PATIENCE_WAITED_FOR: Duration = Duration::from_secs(5);
+/// Longest one small operation may take on a share that answers otherwise. Files that are fetched
+/// from tape take minutes.
+pub const CALL_LONGEST: Duration = Duration::from_secs(15 * 60);
+/// How long a worker that was stopped may take to leave a mount before it counts as hanging in it;
+/// longer than `WORKER_GRACE`.
+pub const STUCK_WAIT: Duration = Duration::from_secs(3);
 /// Longest an exchange that was cut short may take to end by itself before its worker is given up.
 pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Quiet time after the last change of a policy directory before it is read again.
@@ -57,6 +70,13 @@ pub const WATCHER_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest time from one attempt at a background sync to the next. One that fails stays due, and
 /// a dead share is asked every two minutes (Offline Files' own reconnect interval), not all the time.
 pub const BACKGROUND_PAUSE: Duration = Duration::from_secs(120);
+/// Quiet time after a change of the network before the shares are tried. Addresses come in steps.
+pub const NETWORK_QUIET: Duration = Duration::from_secs(2);
+/// Longest a change of the network waits for that quiet, and shortest time between two such tries.
+pub const NETWORK_PAUSE: Duration = Duration::from_secs(10);
+/// Longest a turn that nobody waits for may take before others get theirs; it is cut short, which
+/// loses nothing, and goes on after them.
+pub const TURN_SLICE: Duration = Duration::from_secs(10 * 60);
 /// Simultaneous scrapes; more are refused.
 pub const SCRAPES_MAX: usize = 8;
 /// Longest a scraper may take to say what it wants.
@@ -134,11 +154,25 @@ pub const SNAPSHOT_ATTRIBUTES_MAX: usize = 200;
 pub const DOCTOR_SERVERS_MAX: usize = 16;
 /// Longest each of doctor's questions may take.
 pub const DOCTOR_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest security descriptor that is read; a list has 64 KiB at most.
+pub const DESCRIPTOR_BYTES_MAX: usize = 128 << 10;
+/// Addresses of one server, and other names of it, that doctor tries.
+pub const DOCTOR_NAMES_MAX: usize = 4;
 /// Clocks further apart are worth a warning.
 pub const DOCTOR_SKEW_WARN: Duration = Duration::from_secs(60);
 /// Clocks this far apart end Kerberos (RFC 4120 1.6, and the policy of every domain since 2000).
 pub const DOCTOR_SKEW_FAIL: Duration = Duration::from_secs(300);
 /// A certificate that ends this soon is worth a warning.
 pub const DOCTOR_CERTIFICATE_WARN: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Longest NetworkManager or ModemManager may take for one answer; they answer within milliseconds.
+pub const NETWORK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Quiet time after a signal of theirs before they are asked: a new connection comes with many.
+pub const NETWORK_SETTLE: Duration = Duration::from_millis(500);
+/// How often they are asked without any signal, in case one was lost.
+pub const NETWORK_CHECK: Duration = Duration::from_secs(300);
+/// Shortest and longest time until a system bus that was lost is looked for again.
+pub const NETWORK_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// Modems that are looked at.
+pub const MODEMS_MAX: usize = 16;
 /// Largest keytab that is looked into; a computer's has some kilobytes.
 pub const KEYTAB_BYTES_MAX: u64 = 1 << 20;

@@ -13,6 +13,7 @@ use crate::load::PolicyState;
 use crate::outcome::{Outcome, chain};
 use crate::plan::{Occasion, Step, What};
 use crate::report::status::step_line;
+use crate::state::UserState;
 use crate::undone;
 use crate::wish::{Place, Wish, network_path};
 
@@ -42,10 +43,20 @@ pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
             None => Answer::no_user(&user),
         },
         Command::Items { user, place, ask } => inventory::ask(agent, user, place, ask).await,
-        Command::Force { user, path, offline } => match agent.account_name(&user, false).await {
-            Some(user) => force(agent, user, &path, offline).await,
-            None => Answer::no_user(&user),
-        },
+        Command::Force { user, path, offline } => {
+            let mut answer = Answer::default();
+            for name in user.map_or_else(|| agent.signed_in(), |user| vec![user]) {
+                let one = match agent.account_name(&name, false).await {
+                    Some(user) => force(agent, user, path.as_ref(), offline).await,
+                    None => Answer::no_user(&name),
+                };
+                add(&mut answer, one);
+            }
+            if answer == Answer::default() {
+                answer.text = "nobody is signed in\n".to_owned();
+            }
+            answer
+        }
     }
 }
 
@@ -61,23 +72,11 @@ pub async fn take(agent: &mut Agent, turn: &Turn) -> Answer {
 }
 
 /// Switches folders to working offline, or back, if policy and the path allow it.
-async fn force(agent: &mut Agent, user: String, path: &Unc, offline: bool) -> Answer {
-    let refused = |why: &str| Answer {
-        text: format!("{path}: refused: {why}\n"),
-        refused: 1,
-        ..Answer::default()
-    };
-    let known = agent.known(&user);
-    if offline && known.rules.as_ref().is_some_and(|rules| !rules.allow_work_offline) {
-        return refused("policy does not let people switch (offline-files.allow-work-offline)");
-    }
-    if let Some(whole) = known.connections.keys().find(|cached| path.is_within(cached))
-        && whole != path
-    {
-        return refused(&format!("it is a part of the offline folder {whole}; name that one"));
-    }
-    if !known.connections.keys().any(|cached| cached.below(path).is_some()) {
-        return refused("nothing below it is kept offline for this user");
+async fn force(agent: &mut Agent, user: String, path: Option<&Unc>, offline: bool) -> Answer {
+    let told = path.map_or_else(|| user.clone(), Unc::to_string);
+    if let Some(why) = not_switched(&agent.known(&user), path, offline) {
+        let text = format!("{told}: refused: {why}\n");
+        return Answer { text, refused: 1, ..Answer::default() };
     }
     agent.force(&user, path, offline);
     let (occasion, cause) = match offline {
@@ -87,9 +86,37 @@ async fn force(agent: &mut Agent, user: String, path: &Unc, offline: bool) -> An
     let turn = Turn { user, occasion, cause: cause.to_owned(), wish: Wish::default(), dry: false };
     let mut answer = take(agent, &turn).await;
     if offline && answer.error.is_none() {
-        answer.text = format!("{path} works offline until `homeport work-online`\n");
+        let whose = if path.is_none() { ", in every network folder," } else { "" };
+        answer.text = format!("{told}{whose} works offline until `homeport work-online`\n");
     }
     answer
+}
+
+/// Why the switch is not for somebody, or not for a folder.
+fn not_switched(known: &UserState, path: Option<&Unc>, offline: bool) -> Option<String> {
+    if offline && known.rules.as_ref().is_some_and(|rules| !rules.allow_work_offline) {
+        let why = "policy does not let people switch (offline-files.allow-work-offline)";
+        return Some(why.to_owned());
+    }
+    let path = path?;
+    let mut caches = known.connections.keys();
+    if let Some(whole) = caches.find(|cached| path.is_within(cached))
+        && whole != path
+    {
+        return Some(format!("it is a part of the offline folder {whole}; name that one"));
+    }
+    if !known.connections.keys().any(|cached| cached.below(path).is_some()) {
+        return Some("nothing below it is kept offline for this user".to_owned());
+    }
+    if !offline && known.works_offline {
+        let why = "everything works offline; `homeport work-online` without a folder ends that";
+        return Some(why.to_owned());
+    }
+    if !offline && !known.forced.contains(path) {
+        let above = known.forced.iter().find(|forced| path.is_within(forced));
+        return above.map(|above| format!("{above} works offline as a whole; name that one"));
+    }
+    None
 }
 
 fn add(answer: &mut Answer, more: Answer) {

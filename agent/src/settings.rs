@@ -82,13 +82,22 @@ pub struct ComputerSettings {
 }
 
 /// What the network costs.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct NetworkSettings {
     /// The cost to assume when nothing else says it.
     pub cost: Cost,
-    /// A file whose content is one of the words of `cost`, read before every cycle.
+    /// A file whose content is one of the words of `cost`, read before every cycle. While it is
+    /// there, nobody else is believed.
     pub cost_file: Option<PathBuf>,
+    /// Whether NetworkManager and ModemManager are asked, where they are on the system bus.
+    pub ask_manager: bool,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self { cost: Cost::default(), cost_file: None, ask_manager: true }
+    }
 }
 
 /// Where homes are. What is absent is asked of the operating system.

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::identity::{IdentityError, check_account};
 use crate::keeping::Keeping;
+use crate::network::meter::Meter;
+use crate::plan::Syncs;
 
 /// A part of the state could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +71,7 @@ pub struct Users {
     /// By sAMAccountName; by `DOMAIN\name` for people of other domains than this computer's.
     pub users: BTreeMap<String, UserState>,
     /// Bytes moved over metered networks, for the day named.
-    pub metered: Metered,
+    pub metered: Meter,
 }
 
 impl Users {
@@ -103,16 +105,6 @@ impl Users {
     }
 }
 
-/// Bytes moved over metered networks on one day.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Metered {
-    /// Local date, `YYYY-MM-DD`.
-    pub day: String,
-    /// How many.
-    pub bytes: u64,
-}
-
 /// What is known of one user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -136,6 +128,19 @@ pub struct UserState {
     /// Folders that the person switched to working offline.
     #[serde(default)]
     pub forced: Vec<Unc>,
+    /// The person switched everything to working offline.
+    #[serde(default)]
+    pub works_offline: bool,
+    /// When each cached folder was exchanged.
+    #[serde(default)]
+    pub syncs: BTreeMap<Unc, Syncs>,
+}
+
+impl UserState {
+    /// Whether the person works offline in a folder.
+    pub fn is_forced(&self, unc: &Unc) -> bool {
+        self.works_offline || self.forced.iter().any(|forced| unc.below(forced).is_some())
+    }
 }
 
 /// The state directory, locked for one agent.

@@ -30,7 +30,9 @@ impl Left {
         let why = match &item.result {
             Verdict::Failed { message, .. } => message.clone(),
             Verdict::Skipped { why } => why.text().to_owned(),
-            Verdict::Screened | Verdict::Busy => code.text().trim_end_matches('.').to_owned(),
+            Verdict::Screened | Verdict::Busy | Verdict::PutOff => {
+                code.text().trim_end_matches('.').to_owned()
+            }
             Verdict::Done | Verdict::Conflict | Verdict::Held => return None,
         };
         Some(Self { path: item.path.clone(), why, code })
@@ -46,7 +48,7 @@ pub fn left(report: &Report) -> Vec<Left> {
 
 /// How many items an exchange left undone.
 pub fn count(report: &Report) -> u64 {
-    report.counts.failed + report.counts.skipped + report.counts.screened
+    report.counts.failed + report.counts.skipped + report.counts.screened + report.counts.put_off
 }
 
 /// What the brake holds of an exchange, item by item, and not too much of it.

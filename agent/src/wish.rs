@@ -73,6 +73,9 @@ pub struct How {
     pub named: bool,
     /// How much of the disk the cache may take.
     pub disk: DiskLimits,
+    /// The network is metered: how many file bytes may cross to and from the share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byte_budget: Option<u64>,
 }
 
 /// The network path of an item of a network folder.

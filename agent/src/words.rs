@@ -37,6 +37,7 @@ pub fn counts_line(counts: &Counts) -> String {
         (conflicts, if conflicts == 1 { "open conflict" } else { "open conflicts" }),
         (counts.screened, "screened"),
         (counts.skipped, "skipped"),
+        (counts.put_off, "put off until the network's budget allows it"),
         (counts.failed, "failed"),
     ];
     let told = all.iter().filter(|(count, _)| *count > 0);

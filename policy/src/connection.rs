@@ -21,6 +21,11 @@
 //! Slowness is a judgement and changes only after several agreeing measurements, so a link that
 //! dances around its threshold stays where it is.  A measurement between the limits for *slow* and
 //! for *good* agrees with neither and starts both counts anew.
+//!
+//! Throughput shows only when enough is carried, latency always.  Where the last throughput that was
+//! measured was too low, measurements of a good latency alone say nothing for
+//! [`THROUGHPUT_MEMORY`]; then nothing is known of the throughput any more, and the latency decides
+//! alone, so that a scope which carries nothing comes back by itself too.
 
 use std::time::Duration;
 
@@ -41,6 +46,9 @@ pub const FAST_AFTER: u8 = 3;
 /// A measurement is good when its latency is at most this share of the threshold, and its
 /// throughput as far on the other side.
 pub const GOOD_PERCENT: u32 = 80;
+
+/// How long a throughput that was too low counts while none is measured.
+pub const THROUGHPUT_MEMORY: Duration = Duration::from_secs(60 * 60);
 
 /// A latency threshold up to this much means Always Offline, as it does on Windows.
 pub const ALWAYS_LATENCY_MAX: Duration = Duration::from_millis(1);
@@ -154,6 +162,23 @@ pub struct State {
     slow: bool,
     slow_streak: u8,
     good_streak: u8,
+    /// What was measured last.
+    #[serde(default)]
+    measured: Measured,
+}
+
+/// The last measurements of a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Measured {
+    /// Round-trip time in microseconds.
+    pub latency_us: Option<u64>,
+    /// Bits per second.
+    pub throughput: Option<u64>,
+    /// When that rate was measured.
+    pub throughput_unix_ms: i64,
+    /// Whether it was below the threshold of that time.
+    pub throughput_is_low: bool,
 }
 
 /// One measurement held against the thresholds.
@@ -178,7 +203,24 @@ impl State {
             slow: false,
             slow_streak: 0,
             good_streak: 0,
+            measured: Measured::default(),
         }
+    }
+
+    /// The last measurements, whenever they were.
+    pub fn measured(&self) -> Measured {
+        self.measured
+    }
+
+    /// Whether a probe can change the mode, so that one is made every [`PROBE_INTERVAL`].
+    pub fn is_probed(&self) -> bool {
+        matches!(self.mode, Mode::Offline(OfflineReason::Error | OfflineReason::Slow))
+    }
+
+    /// The same state, to be probed as soon as possible: the network is another one than before.
+    #[must_use]
+    pub fn probed_at(&self, now_unix_ms: i64) -> State {
+        State { next_probe_unix_ms: self.next_probe_unix_ms.min(now_unix_ms), ..*self }
     }
 
     /// The state after an observation.
@@ -195,14 +237,21 @@ impl State {
             }
             Probe::Reachable { latency, throughput } => {
                 next.unreachable = false;
+                let latency_us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+                next.measured.latency_us = Some(latency_us);
                 if let Some(thresholds) = seen.thresholds {
-                    next.judge(verdict(&thresholds, latency, throughput));
+                    next.weigh(&thresholds, latency, throughput, seen.at_unix_ms);
+                }
+                if throughput.is_some() {
+                    next.measured.throughput = throughput;
+                    next.measured.throughput_unix_ms = seen.at_unix_ms;
                 }
             }
         }
         if seen.thresholds.is_none_or(|thresholds| thresholds.is_always_offline()) {
             // No measurement can make it slow; a later policy starts counting afresh.
             (next.slow, next.slow_streak, next.good_streak) = (false, 0, 0);
+            next.measured.throughput_is_low = false;
         }
         next.costed = seen.costed;
         next.mode = next.mode_under(seen);
@@ -225,6 +274,30 @@ impl State {
         ];
         let first = reasons.into_iter().find(|(holds, _)| *holds);
         first.map_or(Mode::Online, |(_, reason)| Mode::Offline(reason))
+    }
+
+    fn weigh(
+        &mut self,
+        thresholds: &Thresholds,
+        latency: Duration,
+        throughput: Option<u64>,
+        now_unix_ms: i64,
+    ) {
+        let by_latency = verdict(thresholds, latency, None);
+        let is_bad = |verdict| matches!(verdict, Verdict::MuchWorse | Verdict::Slow);
+        match (thresholds.throughput, throughput) {
+            (None, _) => self.measured.throughput_is_low = false,
+            (Some(limit), Some(measured)) => self.measured.throughput_is_low = measured < limit,
+            (Some(_), None) => {
+                let memory = i64::try_from(THROUGHPUT_MEMORY.as_millis()).unwrap_or(i64::MAX);
+                // A clock that was set back says nothing about how long ago it was.
+                let age = now_unix_ms.saturating_sub(self.measured.throughput_unix_ms).max(0);
+                if self.measured.throughput_is_low && age < memory && !is_bad(by_latency) {
+                    return;
+                }
+            }
+        }
+        self.judge(verdict(thresholds, latency, throughput));
     }
 
     fn judge(&mut self, verdict: Verdict) {

@@ -19,7 +19,7 @@ use crate::settings::{FolderId, Id, Slot};
 use crate::unc::Unc;
 use crate::value::{Target, Template, Value};
 
-pub use crate::decide_cache::{BackgroundAction, Cache, CacheKind, SlowLink};
+pub use crate::decide_cache::{BackgroundAction, Cache, CacheKind, SlowLink, metered_limit};
 
 /// Everything decided for one user on one computer.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -210,6 +210,13 @@ fn cost_blocks(rsop: &ResultantSet, facts: &Facts) -> Option<Because> {
     })
 }
 
+/// How many bytes a day may travel over the metered network for this user, if anything says so: not
+/// where it is not metered, nor for whoever is exempt. What a person asks for by hand goes all the same.
+pub fn metered_limit(rsop: &ResultantSet, facts: &Facts) -> Option<u64> {
+    let limit = rsop.number(Id::MeteredDailyLimit).filter(|_| facts.network.cost.is_metered())?;
+    cost_lifted(rsop, facts).is_none().then_some(limit)
+}
+
 fn cost_lifted(rsop: &ResultantSet, facts: &Facts) -> Option<Because> {
     let allowed = rsop.flag(Id::MeteredAllowBackgroundSync, false);
     if allowed.value {

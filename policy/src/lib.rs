@@ -23,6 +23,7 @@ pub mod filter;
 pub mod folder;
 pub mod layer;
 pub mod merge;
+pub mod mode_text;
 pub mod parse;
 pub mod primary;
 pub mod reach;

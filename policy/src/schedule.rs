@@ -133,6 +133,39 @@ impl Why {
     }
 }
 
+impl Why {
+    /// Every reason.
+    pub const ALL: [Why; 8] = [
+        Why::NeverSynced,
+        Why::Interval,
+        Why::Cron,
+        Why::AfterBlockout,
+        Why::MaxTimeWithoutSync,
+        Why::Overdue,
+        Why::AlwaysBlockedOut,
+        Why::NoOccurrence,
+    ];
+
+    /// Whether a sync starts for this reason; the others say why none ever does.
+    pub fn starts_a_sync(self) -> bool {
+        !matches!(self, Why::AlwaysBlockedOut | Why::NoOccurrence)
+    }
+
+    /// The same in words, for log and status.
+    pub fn text(self) -> &'static str {
+        match self {
+            Why::NeverSynced => "it was never synchronised as a whole",
+            Why::Interval => "interval and variance after the last one",
+            Why::Cron => "the schedule of the policy",
+            Why::AfterBlockout => "the blockout is over then",
+            Why::MaxTimeWithoutSync => "the longest time without one is over then",
+            Why::Overdue => "it is overdue",
+            Why::AlwaysBlockedOut => "the blockout never ends",
+            Why::NoOccurrence => "the schedule of the policy names no time",
+        }
+    }
+}
+
 /// Says when the next background sync starts.
 ///
 /// `seed` tells the computers of a fleet apart and never changes for one of them.  The caller arms

@@ -28,6 +28,13 @@ pub struct SyncRules {
     pub allow_work_offline: bool,
     /// Whether background sync reaches folders that a person switched offline.
     pub when_working_offline: bool,
+    /// Sign-in leaves folders that policy assigns alone once they are here.
+    #[serde(default = "yes")]
+    pub economical_assignment: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How much a sign-in or sign-out synchronises.
@@ -67,5 +74,6 @@ pub fn sync_rules(rsop: &ResultantSet) -> SyncRules {
         bandwidth: rsop.number(Id::Bandwidth).map(|bits| (bits / 8).max(1)),
         allow_work_offline: rsop.flag(Id::AllowWorkOffline, true).value,
         when_working_offline: rsop.flag(Id::BackgroundSyncWhenWorkingOffline, false).value,
+        economical_assignment: rsop.flag(Id::EconomicalAssignment, true).value,
     }
 }

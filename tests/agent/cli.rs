@@ -19,12 +19,56 @@ fn every_kind_of_failure_has_its_exit_code() {
         (&["policy", "explain", "--user", "nobody"], 4, "the directory has no user nobody"),
         (&["policy", "explain", "--user", "alice", "--cost", "gold"], 2, "no network cost"),
         (&["conflicts", "resolve", "x", "--keep", "local"], 4, "there is no status"),
-        (&["work-offline", "not-a-path"], 4, "there is no status"),
+        (&["work-offline", r"\\files\home"], 4, "there is no status"),
+        (&["work-offline", "not-a-path"], 2, "is no network folder"),
     ] {
         let ran = world.homeport(args);
         let said = format!("{}{}", ran.out, ran.err);
         assert_eq!(ran.code, code, "homeport {args:?}\n{said}");
         assert!(said.contains(words), "homeport {args:?}\n{said}");
+    }
+}
+
+/// Server alone, devices, and what no name may hold: at every command that takes a network path.
+#[test]
+fn a_malformed_network_path_is_an_error_of_usage_with_a_hint() {
+    let world = World::with_staff();
+    world.ok(&["logon", "alice"]);
+    let paths = [
+        (r"\\server", "a server and a share"),
+        (r"\\server\", "a server and a share"),
+        (r"\\", ""),
+        (r"\\srv\share\..\x", "`.` or `..`"),
+        (r"\\srv\share\a\\b", "is empty"),
+        (r"\\?\C:\Users", "cannot be part of a name"),
+        (r"\\?\UNC\srv\share", "cannot be part of a name"),
+        (r"\\.\pipe\spoolss", "`.` or `..`"),
+        (r"\\srv\share\con:x", "cannot be part of a name"),
+        (r"\srv\share", "two backslashes"),
+        ("//srv", "a server and a share"),
+        ("smb://srv", "a server and a share"),
+    ];
+    let commands: &[&[&str]] = &[
+        &["work-offline"],
+        &["work-online"],
+        &["sync"],
+        &["ls"],
+        &["pin"],
+        &["unpin"],
+        &["suspend"],
+        &["resume"],
+        &["dirty"],
+        &["release"],
+        &["recycled"],
+        &["conflicts", "show"],
+    ];
+    for (path, words) in paths {
+        for command in commands {
+            let ran = world.homeport(&[*command, &[path]].concat());
+            let said = format!("{}{}", ran.out, ran.err);
+            assert_eq!(ran.code, 2, "{command:?} {path}\n{said}");
+            assert!(said.contains(words) && said.contains("help:"), "{command:?} {path}\n{said}");
+        }
     }
 }
 

@@ -80,6 +80,7 @@ fn the_example_settings_are_complete_and_good() {
         "secret-credential",
         "cost",
         "cost-file",
+        "ask-manager",
         "root",
         "logon",
         "logoff",

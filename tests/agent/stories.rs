@@ -214,6 +214,7 @@ fn told(folder: &Path) -> String {
         paths: &paths,
         mounts: &mounts,
         connections: &story.connection.iter().map(Connection::state).collect(),
+        syncs: &Default::default(),
         wish: &Wish::default(),
         disk: DiskLimits::default(),
         now_unix_ms: story.minutes_later * 60_000,

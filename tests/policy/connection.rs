@@ -260,6 +260,38 @@ fn the_most_specific_rule_wins() {
     assert_eq!(most_specific([(r"*aa", 1)].into_iter(), "a"), None);
 }
 
+/// Quiet exchanges, which measure a good latency and no throughput, do not take back what the last
+/// large one showed; but after an hour nothing is known of it any more.
+#[test]
+fn a_throughput_that_was_too_low_counts_while_nothing_better_is_measured() {
+    let slow_rate = seen(rate(700_000));
+    let quiet = seen(probe(5));
+    let mut told = vec![quiet];
+    for _ in 0..SLOW_AFTER {
+        told.extend([slow_rate, quiet, quiet]);
+    }
+    let slow = after(State::initial(0), &told);
+    assert_eq!(slow.mode.code(), "slow");
+    assert_eq!(after(slow, &vec![quiet; 25]).mode.code(), "slow");
+    assert_eq!(after(slow, &vec![seen(rate(9_000_000)); 3]).mode.code(), "online");
+    let an_hour = 30 + usize::from(FAST_AFTER);
+    assert_eq!(after(slow, &vec![quiet; an_hour]).mode.code(), "online");
+    // A latency that is bad speaks for itself.
+    let start = after(State::initial(0), &[quiet, slow_rate]);
+    assert_eq!(after(start, &[seen(probe(40)), seen(probe(40))]).mode.code(), "slow");
+}
+
+#[test]
+fn another_network_is_probed_at_once() {
+    let error = in_mode("error");
+    assert!(error.is_probed() && error.next_probe_unix_ms > 5);
+    assert_eq!(error.probed_at(5).next_probe_unix_ms, 5);
+    assert_eq!(error.probed_at(i64::MAX), error);
+    for mode in ["online", "always", "forced", "costed", "suspended"] {
+        assert!(!in_mode(mode).is_probed(), "{mode}");
+    }
+}
+
 fn any_probe() -> impl Strategy<Value = Probe> {
     prop_oneof![
         Just(Probe::NotTried),

@@ -48,7 +48,7 @@ impl World {
         format!(
             "state-dir = 'state'\npolicy-dir = 'policy.d'\nlisten = '127.0.0.1:0'\n\
              log.level = 'error'\ncomputer.name = '{computer}'\nhomes.root = 'homes'\n\
-             network.cost-file = 'network-cost'\n\
+             network = {{ cost-file = 'network-cost', ask-manager = false }}\n\
              directory = {{ kind = 'file', path = 'corp.ldif' }}\n\
              [[mount]]\nunc = '\\\\files\\home'\npath = 'server/home'\nmounted = false\n\
              [[mount]]\nunc = '\\\\files\\profiles'\npath = 'server/profiles'\nmounted = false\n"

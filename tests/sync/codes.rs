@@ -68,6 +68,7 @@ fn every_verdict_has_a_code() {
         (Verdict::Conflict, ResultCode::Conflict),
         (Verdict::Held, ResultCode::Held),
         (Verdict::Screened, ResultCode::Screened),
+        (Verdict::PutOff, ResultCode::PutOff),
         (skipped(Skip::Changed), ResultCode::FileChanged),
         (skipped(Skip::Special), ResultCode::NotSupported),
         (skipped(Skip::Cancelled), ResultCode::Cancelled),

@@ -46,8 +46,7 @@ pub enum Command {
     /// Export the directory.
     #[command(subcommand)]
     Directory(Directory),
-    /// Find out what is wrong, and how to mend it.
-    #[command(subcommand)]
+    /// Find out what is wrong with a network folder or the directory, and how to mend it.
     Doctor(Doctor),
     /// Show what would be done for a user now, and why.
     Plan(Plan),
@@ -80,9 +79,9 @@ pub enum Command {
     /// List, show and settle conflicts.
     #[command(subcommand)]
     Conflicts(Conflicts),
-    /// Work offline in a network folder until told otherwise, also over a restart.
+    /// Work offline, everywhere or in a network folder, until told otherwise, also over a restart.
     WorkOffline(Force),
-    /// Work online in a network folder again.
+    /// Work online again, everywhere or in a network folder.
     WorkOnline(Force),
     /// Print a completion script for a shell.
     Completions {
@@ -248,9 +247,9 @@ pub struct OneOrAll {
 /// `homeport work-offline` and `work-online`
 #[derive(Debug, Args)]
 pub struct Force {
-    /// The network folder; everything below it is meant too.
-    pub path: String,
-    /// The user; without a name the one who is signed in.
+    /// The network folder; everything below it is meant too. Without one, every network folder.
+    pub path: Option<String>,
+    /// The user; without a name whoever is signed in (with a folder: the only one who is).
     #[arg(long)]
     pub user: Option<String>,
 }

@@ -34,8 +34,24 @@ pub struct Snapshot {
 }
 
 /// `homeport doctor …`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Doctor {
+    /// What to check, if it is not a network folder.
+    #[command(subcommand)]
+    pub what: Option<DoctorOf>,
+    /// The network folder to check, part by part, as whoever runs this: '\\srv\share\folder'.
+    #[arg(value_name = "PATH", required = true)]
+    pub path: Option<String>,
+    /// A SID of the user whose rights count, the one that is to be granted something first. May be
+    /// given more than once. Everyone and Authenticated Users always count.
+    #[arg(long = "sid", value_name = "SID")]
+    pub sids: Vec<String>,
+}
+
+/// `homeport doctor …`, of something else than a network folder.
 #[derive(Debug, Subcommand)]
-pub enum Doctor {
+pub enum DoctorOf {
     /// Check everything between this computer and its directory, and say how to mend it.
     Directory(DoctorDirectory),
 }

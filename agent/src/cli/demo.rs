@@ -129,6 +129,7 @@ path = "../corp.ldif"
 
 [network]
 cost-file = "network-cost"
+ask-manager = false
 
 [homes]
 root = "homes"

@@ -10,7 +10,7 @@ use homeport_policy::facts::{Directory as Answered, Facts, Network, Os};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::args_directory::{Directory, Doctor, Snapshot as Args};
+use super::args_directory::{Directory, DoctorDirectory, Snapshot as Args};
 use super::policy::policy_directory;
 use super::service::settings;
 use super::{Answer, Said, Stopped, complain};
@@ -263,8 +263,7 @@ async fn operating_system(
     Ok(found.first().and_then(|entry| entry.texts("operatingSystem").next()).map(os_called))
 }
 
-pub(super) fn examine(command: &Doctor, path: &Path) -> Answer {
-    let Doctor::Directory(args) = command;
+pub(super) fn examine(args: &DoctorDirectory, path: &Path) -> Answer {
     let report = match settings(path) {
         Ok(settings) => wait(&settings, async {
             Ok(doctor::directory::examine(&settings, args.user.as_deref(), &Clock::system()).await)

@@ -6,6 +6,7 @@ mod args_primary;
 mod args_sync;
 pub mod demo;
 mod directory;
+mod doctor;
 pub mod exit;
 mod interactive;
 mod offline;
@@ -141,7 +142,7 @@ fn carry_out(cli: Cli) -> Answer {
         Command::Policy(command) => policy::carry_out(command, &settings, colour() && !json),
         Command::PrimaryComputers(command) => primary::carry_out(&command, &settings),
         Command::Directory(command) => directory::carry_out(&command, &settings),
-        Command::Doctor(command) => directory::examine(&command, &settings),
+        Command::Doctor(command) => doctor::carry_out(&command, &settings),
         Command::Completions { shell } => {
             let mut out = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "homeport", &mut out);
@@ -180,7 +181,8 @@ pub fn commands_markdown() -> String {
     let root = Cli::command();
     for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
         let subcommands: Vec<_> = command.get_subcommands().collect();
-        if subcommands.is_empty() {
+        // `doctor` does something by itself, and has subcommands as well.
+        if subcommands.is_empty() || command.get_positionals().next().is_some() {
             rows("homeport", command);
         }
         for sub in subcommands {

@@ -8,10 +8,12 @@ use homeport_policy::diagnostic::{Severity, render};
 use homeport_policy::explain::explain;
 use homeport_policy::facts::{Cost, Directory, Facts, Network, Os};
 use homeport_policy::filter::applicable;
-use homeport_policy::layer::PolicySet;
+use homeport_policy::layer::{Cell, PolicySet, Sourced};
 use homeport_policy::merge::merge;
 use homeport_policy::parse::{Parsed, parse};
 use homeport_policy::reference;
+use homeport_policy::settings::{Id, Slot};
+use homeport_policy::value::Value;
 use serde_json::json;
 
 use super::args::{Diff, Explain, OsName, Policy, SchemaFormat};
@@ -48,18 +50,53 @@ fn check(directory: Option<PathBuf>, path: &Path, colour: bool) -> Answer {
     let files = source::read(&directory).map_err(|error| Stopped::environment(&error))?;
     let Parsed { set, diagnostics } = parse(&files, &BTreeMap::new());
     let count = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let idle = set.as_ref().map(not_carried_out).unwrap_or_default();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning) + idle.len());
     let text_of = |name: &str| files.iter().find(|file| file.name == name)?.text();
     let mut text = render(&diagnostics, text_of, colour);
     let objects = set.as_ref().map_or(0, |set| set.objects.len());
+    idle.iter().for_each(|line| text.push_str(&format!("{line}\n")));
     text.push_str(&match errors {
         0 => format!("{objects} objects, {warnings} warnings: good\n"),
         _ => format!("{errors} errors, {warnings} warnings: this set would be rejected whole\n"),
     });
     let exit = if set.is_some() { Exit::Ok } else { Exit::Policy };
     let text = if colour { text } else { super::plain(&text) };
-    let json = json!({ "objects": objects, "good": set.is_some(), "diagnostics": diagnostics });
+    let json = json!({
+        "objects": objects, "good": set.is_some(), "diagnostics": diagnostics,
+        "not-carried-out": idle,
+    });
     Ok(Said { text, json, exit, coloured: colour, aside: false })
+}
+
+/// Settings that this version explains, and does not carry out.
+const NOT_CARRIED_OUT: [Id; 8] = [
+    Id::ProfileSlowLinkThroughput,
+    Id::ProfileSlowLinkLatency,
+    Id::ProfileDetectSlowLink,
+    Id::ProfileWaitForNetwork,
+    Id::ProfileNoTemporary,
+    Id::ProfileDeleteCachedCopies,
+    Id::ProfileWriteBack,
+    Id::ProfileDeleteAfterDays,
+];
+
+/// What a set asks for in vain. What is switched off is carried out.
+fn not_carried_out(set: &PolicySet) -> Vec<String> {
+    let idle = NOT_CARRIED_OUT.map(Slot::from);
+    let mut lines = Vec::new();
+    for object in &set.objects {
+        let asks = |cell: &&Cell| {
+            let is_off = |of: &Sourced| matches!(of.value, Value::Bool(false) | Value::Off);
+            idle.contains(&cell.slot) && !cell.values.iter().all(is_off)
+        };
+        for cell in object.computer.iter().chain(&object.user).filter(asks) {
+            let (file, line, key) = (&object.file, cell.line, cell.slot.key());
+            let why = "is explained, and not carried out by this version";
+            lines.push(format!("{file}:{line}: warning: {key} {why}"));
+        }
+    }
+    lines
 }
 
 /// The set of a directory, or everything that is wrong with it.

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::args::{self, Command, Conflicts, Force, OccasionName, ProgressForm};
 use super::interactive::{self, Asking};
+use super::place::place;
 use super::progress::Teller;
 use super::run::run;
 use super::{Answer, Said, Stopped, offline};
@@ -26,7 +27,7 @@ use crate::report::metrics::Metrics;
 use crate::report::status::Status;
 use crate::settings::{LogFormat, Settings, SettingsError};
 use crate::state::STATUS;
-use crate::wish::Wish;
+use crate::wish::{Place, Wish};
 use crate::{daemon, state, worker};
 
 /// Reads the settings.
@@ -170,11 +171,21 @@ pub(super) fn unc(path: &str) -> Result<Unc, Stopped> {
 }
 
 fn forced(force: Force, settings: &Settings, offline: bool) -> Result<Control, Stopped> {
+    let Some(path) = force.path else {
+        return Ok(Control::Force { user: force.user, path: None, offline });
+    };
+    let path = match place(&path)? {
+        Place::Network(unc) => unc,
+        Place::Local(_) => {
+            let message = format!("'{path}' is no network folder");
+            let hint = r"like '\\srv\share\folder'; `homeport status` lists those there are";
+            return Err(Stopped::new(message, hint, Exit::Usage));
+        }
+    };
     let status = read_status(settings)?;
-    let path = unc(&force.path)?;
     let nobody = || Stopped::new("nobody is signed in", "name a user with --user", Exit::Usage);
     let user = the_user(force.user, &status, |user| user.signed_in, nobody)?;
-    Ok(Control::Force { user, path, offline })
+    Ok(Control::Force { user: Some(user), path: Some(path), offline })
 }
 
 /// The user that was named, or the only one that fits.

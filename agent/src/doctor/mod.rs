@@ -2,11 +2,22 @@
 //!
 //! [`directory`] does the looking, [`server`] at one server and [`account`] at what an account may
 //! see; [`judge`] makes findings of what was seen. Findings and their text are pure.
+//!
+//! The same for shares: [`share_look`] does the looking and [`smb_negotiate`] speaks to the server;
+//! [`share_judge`] compares it with the table of [`share_needs`].
 
 pub mod account;
 pub mod directory;
 pub mod judge;
 pub mod server;
+pub mod share_access;
+pub mod share_descriptor;
+pub mod share_facts;
+pub mod share_judge;
+pub mod share_look;
+pub mod share_needs;
+pub mod share_sddl;
+pub mod smb_negotiate;
 
 use std::fmt;
 

@@ -286,6 +286,16 @@ pub struct NotNow {
     pub why: String,
 }
 
+/// When a cached folder was exchanged, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Syncs {
+    /// The last attempt.
+    pub tried_unix_ms: Option<i64>,
+    /// The last one of all of it, in both directions, without a failure.
+    pub whole_unix_ms: Option<i64>,
+}
+
 /// Everything a plan rests on.
 #[derive(Clone, Copy, Debug)]
 pub struct Ground<'a> {
@@ -303,6 +313,8 @@ pub struct Ground<'a> {
     pub mounts: &'a [Mount],
     /// The state of each cached folder's connection, by its UNC path.
     pub connections: &'a BTreeMap<Unc, State>,
+    /// When each cached folder was exchanged.
+    pub syncs: &'a BTreeMap<Unc, Syncs>,
     /// What a person asks of the exchanges.
     pub wish: &'a Wish,
     /// How much of the disk the caches take.
@@ -423,6 +435,28 @@ impl std::fmt::Display for What {
 }
 
 impl What {
+    /// The exchange with a share that this step carries out.
+    pub fn exchange(&self) -> Option<&Exchange> {
+        match self {
+            Self::Sync(exchange) | Self::DropCache { exchange, .. } => Some(exchange),
+            Self::Profile(profile) => Some(&profile.exchange),
+            _ => None,
+        }
+    }
+
+    /// The same step, within so many file bytes that may cross.
+    pub fn within(&self, byte_budget: Option<u64>) -> Self {
+        let mut what = self.clone();
+        match &mut what {
+            Self::Sync(exchange) | Self::DropCache { exchange, .. } => {
+                exchange.how.byte_budget = byte_budget;
+            }
+            Self::Profile(profile) => profile.exchange.how.byte_budget = byte_budget,
+            _ => {}
+        }
+        what
+    }
+
     /// Whether this step must not be tried after `earlier` was not done: a cache whose folder was
     /// not redirected is not exchanged, and a cache whose folder is not home is not given up.
     pub fn depends_on(&self, earlier: &What) -> bool {

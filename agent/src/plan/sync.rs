@@ -26,7 +26,12 @@ struct Scope {
 }
 
 pub(super) fn plan(ground: &Ground<'_>, plan: &mut Plan) {
-    let wanted = wanted(ground);
+    let mut wanted = wanted(ground);
+    // Whoever has waited longest comes first, so that a large folder that is cut short again and again
+    // keeps no other from its turn.
+    wanted.sort_by_key(|scope| {
+        ground.syncs.get(&scope.unc).and_then(|syncs| syncs.tried_unix_ms).unwrap_or(i64::MIN)
+    });
     if let Some(only) = ground.wish.only.as_ref().filter(|_| wanted.is_empty()) {
         let all: Vec<Unc> = scopes(ground).into_iter().map(|scope| scope.unc).collect();
         let (why, hint) = part::lies_outside(&ground.paths.user, all.iter());
@@ -71,6 +76,16 @@ impl Scope {
         exchange.how.pinned = self.pinned();
         exchange.how.only.clone_from(&self.only);
         exchange
+    }
+
+    /// Whether it is kept for nothing but an assignment of policy that was carried out before, and
+    /// policy wants no more of a sign-in (`Pol_QuickAdimPin`).
+    fn is_filled(&self, ground: &Ground<'_>) -> bool {
+        let syncs = ground.syncs.get(&self.unc);
+        let is_assigned = |because: &Because| because.reason != Reason::CacheRedirected;
+        ground.rules.economical_assignment
+            && self.because.iter().all(is_assigned)
+            && syncs.is_some_and(|syncs| syncs.whole_unix_ms.is_some())
     }
 
     /// For whom everything in it is always stored here.
@@ -192,6 +207,11 @@ fn directions(ground: &Ground<'_>, scope: &Scope, arrives: bool) -> Result<(bool
             automatic(ground, state)?;
             match extent {
                 _ if arrives => both,
+                Extent::Quick | Extent::Full if at_logon && scope.is_filled(ground) => {
+                    Err("it is here already, and sign-in fills only what policy newly assigns \
+                         (offline-files.economical-assignment)"
+                        .to_owned())
+                }
                 Extent::None => Err("policy does not synchronise it now".to_owned()),
                 Extent::Quick => Ok((at_logon, !at_logon)),
                 Extent::Full => both,
@@ -286,6 +306,7 @@ fn how(ground: &Ground<'_>) -> How {
         only: Vec::new(),
         named: !by_itself && ground.wish.only.is_some(),
         disk: ground.disk,
+        byte_budget: None, // the agent knows it when the step's turn comes
     }
 }
 

@@ -1,7 +1,9 @@
 //! The agent's metrics, registered from the one list of names.
 
+use homeport_policy::connection::Mode;
 use homeport_policy::facts::{Cost, Directory};
 use homeport_policy::primary::{Difference, Primary};
+use homeport_policy::schedule::Why;
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
@@ -9,6 +11,7 @@ use prometheus::{
 use crate::directory::error::Kind;
 use crate::directory::tally::Counts;
 use crate::load::{Loaded, PolicyState};
+use crate::network::judge::Source;
 use crate::outcome::Outcome;
 use crate::plan::{Occasion, What};
 use crate::report::names::{self, Name, Type};
@@ -58,6 +61,12 @@ impl Metrics {
         }
         for direction in ["in", "out"] {
             metrics.count(&names::SYNC_BYTES, &[direction], 0);
+        }
+        for mode in MODES {
+            metrics.count(&names::MODE_CHANGES, &[mode], 0);
+        }
+        for why in Why::ALL.into_iter().filter(|why| why.starts_a_sync()) {
+            metrics.count(&names::BACKGROUND_SYNCS, &[why.code()], 0);
         }
         for kind in Kind::ALL {
             metrics.count(&names::DIRECTORY_ERRORS, &[kind.name()], 0);
@@ -166,12 +175,21 @@ impl Metrics {
     }
 
     /// The network was looked at.
-    pub fn network(&self, cost: Cost, metered_bytes: u64) {
+    pub fn network(&self, cost: Cost, source: Source, metered_bytes: u64) {
         self.set(&names::METERED_BYTES, &[], metered_bytes as f64);
+        for known in Source::ALL {
+            let value = if known == source { 1.0 } else { 0.0 };
+            self.set(&names::NETWORK_COST_SOURCE, &[known.name()], value);
+        }
         for known in Cost::ALL {
             let value = if known == cost { 1.0 } else { 0.0 };
             self.set(&names::NETWORK_COST, &[known.name()], value);
         }
+    }
+
+    /// What may travel over metered networks in a day.
+    pub fn metered_limit(&self, limit: Option<u64>) {
+        self.set(&names::METERED_LIMIT, &[], limit.map_or(-1.0, |limit| limit as f64));
     }
 
     /// A decision was made.
@@ -192,6 +210,16 @@ impl Metrics {
             self.count(&names::SYNC_BYTES, &["out"], report.bytes_out);
             self.count(&names::SYNC_ITEM_FAILURES, &[], report.counts.failed);
         }
+    }
+
+    /// A scope changed its mode.
+    pub fn mode_changed(&self, mode: Mode) {
+        self.count(&names::MODE_CHANGES, &[mode.code()], 1);
+    }
+
+    /// A background sync was due; `cause` is one of `Why::code`.
+    pub fn background_sync(&self, cause: &str) {
+        self.count(&names::BACKGROUND_SYNCS, &[cause], 1);
     }
 
     /// A cycle ended.

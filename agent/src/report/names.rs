@@ -61,6 +61,10 @@ names! {
         "How long searches of the directory took.";
     NETWORK_COST "homeport_network_cost" Gauge ["cost"],
         "1 for what the network costs now, 0 for every other cost.";
+    NETWORK_COST_SOURCE "homeport_network_cost_source" Gauge ["source"],
+        "1 for whoever said what the network costs, 0 for everybody else.";
+    METERED_LIMIT "homeport_metered_limit_bytes" Gauge [],
+        "The daily limit for metered networks that was in force last; -1 if there is none.";
     METERED_BYTES "homeport_metered_bytes_today" Gauge [],
         "Bytes moved over metered networks since local midnight.";
     SESSIONS "homeport_sessions" Gauge [],
@@ -79,6 +83,10 @@ names! {
         "Places in which policy's list of primary computers and the directory's differ.";
     CACHES "homeport_caches" Gauge ["mode"],
         "Offline caches, by the mode their connection is in.";
+    MODE_CHANGES "homeport_mode_changes_total" Counter ["mode"],
+        "Changes of an offline cache's mode, by the new one.";
+    BACKGROUND_SYNCS "homeport_background_syncs_total" Counter ["cause"],
+        "Background syncs of a cache that were begun, by why they were due.";
     SYNC_BYTES "homeport_sync_transferred_bytes_total" Counter ["direction"],
         "Bytes of file content moved in and out.";
     SYNC_LAST_SUCCESS "homeport_sync_last_success_timestamp_seconds" Gauge [],

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use homeport_policy::decide::{Decision, FolderAction};
 use homeport_policy::explain::{background_text, folder_text, profile_text};
-use homeport_policy::facts::Directory;
+use homeport_policy::facts::{Directory, Network};
 use homeport_policy::primary::Difference;
 use homeport_policy::reason::Because;
 use homeport_sync::{Conflict, ConflictKind};
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::facts::Standing;
 use crate::limits::OUTCOMES_MAX;
 use crate::load::{Loaded, PolicyState};
+use crate::network::judge::Finding;
+use crate::network::meter::Level;
 use crate::outcome::Outcome;
 use crate::plan::{NotNow, Occasion, Plan, What};
 use crate::undone::Left;
@@ -37,6 +39,18 @@ pub struct Status {
     pub directory: DirectoryStatus,
     /// What the network costs.
     pub network_cost: String,
+    /// Who says so: `settings`, `cost-file`, `network-manager` or `modem-manager`.
+    #[serde(default)]
+    pub network_source: String,
+    /// The same, in words.
+    #[serde(default)]
+    pub network_why: String,
+    /// File bytes that crossed to and from shares over metered networks since local midnight.
+    #[serde(default)]
+    pub metered_bytes_today: u64,
+    /// How many may, if policy says that; what is under way when they are used up is put off.
+    #[serde(default)]
+    pub metered_limit: Option<u64>,
     /// When the next background sync is due.
     pub next_background_sync_unix_ms: Option<i64>,
     /// Each user that was ever signed in.
@@ -152,6 +166,12 @@ pub struct UserStatus {
     pub primary_difference: Option<Difference>,
     /// Why the last cycle could not be finished.
     pub error: Option<String>,
+    /// The person switched everything to working offline.
+    #[serde(default)]
+    pub works_offline: bool,
+    /// Whether policy lets people switch.
+    #[serde(default)]
+    pub may_work_offline: bool,
 }
 
 /// A statement and what stands behind it.
@@ -178,8 +198,26 @@ pub struct CacheStatus {
     pub mode: String,
     /// Since when, in milliseconds since 1970.
     pub since_unix_ms: i64,
+    /// Why, with what was measured.
+    #[serde(default)]
+    pub why: String,
+    /// Why the last attempt to exchange it did not work.
+    #[serde(default)]
+    pub failure: Option<String>,
     /// What would change the mode.
     pub what_would_change_it: String,
+    /// When the share is tried again by itself, where that can change the mode.
+    #[serde(default)]
+    pub next_probe_unix_ms: Option<i64>,
+    /// When all of it was last exchanged, in both directions.
+    #[serde(default)]
+    pub last_sync_unix_ms: Option<i64>,
+    /// When its background sync is due.
+    #[serde(default)]
+    pub next_sync_unix_ms: Option<i64>,
+    /// Why then, or why none is.
+    #[serde(default)]
+    pub next_sync_why: String,
     /// Conflicts that wait for a person.
     pub conflicts: Vec<Conflict>,
     /// Local changes that are not on the share yet.
@@ -323,6 +361,30 @@ impl Status {
         self.users.get(user)?.caches.iter().find(|cache| cache.path == path)
     }
 
+    /// Takes over what was found out about the network.
+    pub fn note_network(&mut self, network: Network, found: Finding) {
+        found.cost.name().clone_into(&mut self.network_cost);
+        found.source.name().clone_into(&mut self.network_source);
+        self.network_why = found.why;
+        self.metered_bytes_today = network.metered_bytes_today;
+    }
+
+    fn write_network(&self, out: &mut String) -> std::fmt::Result {
+        match self.network_why.as_str() {
+            "" => writeln!(out, "network: {}", self.network_cost)?,
+            why => writeln!(out, "network: {} ({why})", self.network_cost)?,
+        }
+        let size = |bytes| homeport_policy::value::Value::Size(bytes).to_string();
+        let used = size(self.metered_bytes_today);
+        let Some(limit) = self.metered_limit else { return Ok(()) };
+        let level = match Level::of(self.metered_bytes_today, Some(limit)) {
+            Level::Over => "; background sync over metered networks goes on tomorrow",
+            Level::Near => ", near the limit",
+            Level::Within | Level::Free => "",
+        };
+        writeln!(out, "metered today: {used} of {}{level}", size(limit))
+    }
+
     fn write_policy(&self, out: &mut String) -> std::fmt::Result {
         let at = moment(self.at_unix_ms);
         writeln!(out, "homeport {} on {}, as of {at}", self.version, self.computer)?;
@@ -344,7 +406,7 @@ impl Status {
             writeln!(out, "    {problem}")?;
         }
         self.directory.write(out)?;
-        writeln!(out, "network: {}", self.network_cost)?;
+        self.write_network(out)?;
         match self.next_background_sync_unix_ms {
             Some(next) => writeln!(out, "next background sync: {}", moment(next)),
             None => Ok(()),
@@ -369,15 +431,57 @@ fn write_user(out: &mut String, name: &str, user: &UserStatus) -> std::fmt::Resu
             writeln!(out, "      because {because}")?;
         }
     }
-    user.caches.iter().try_for_each(|cache| write_cache(out, cache))
+    user.caches.iter().try_for_each(|cache| write_cache(out, cache))?;
+    write_switch(out, user)
+}
+
+/// The Work Offline switch is always there, with what it would change.
+fn write_switch(out: &mut String, user: &UserStatus) -> std::fmt::Result {
+    if user.caches.is_empty() {
+        return Ok(());
+    }
+    let forced = user.caches.iter().filter(|cache| cache.mode == "forced").count() as u64;
+    let rest = user.caches.len() as u64 - forced;
+    let folders = |number| count(number, "folder");
+    if user.works_offline {
+        writeln!(out, "  working offline everywhere until `homeport work-online`")
+    } else if forced > 0 {
+        writeln!(out, "  `homeport work-online` brings {} back", folders(forced))
+    } else if user.may_work_offline {
+        let all = folders(rest);
+        writeln!(
+            out,
+            "  `homeport work-offline` keeps the changes of {all} here until told otherwise"
+        )
+    } else {
+        writeln!(out, "  policy does not let people switch to working offline")
+    }
 }
 
 fn write_cache(out: &mut String, cache: &CacheStatus) -> std::fmt::Result {
     let since = moment(cache.since_unix_ms);
     writeln!(out, "  {} [{}] since {since}", cache.path, cache.mode)?;
-    match &cache.halted {
-        Some(why) => writeln!(out, "      halted: {why}")?,
-        None => writeln!(out, "      {}", cache.what_would_change_it)?,
+    if let Some(why) = &cache.halted {
+        writeln!(out, "      halted: {why}")?;
+    }
+    if !cache.why.is_empty() {
+        writeln!(out, "      because {}", cache.why)?;
+    }
+    if let Some(failure) = &cache.failure {
+        writeln!(out, "      last attempt: {failure}")?;
+    }
+    if cache.halted.is_none() {
+        writeln!(out, "      {}", cache.what_would_change_it)?;
+    }
+    if let Some(next) = cache.next_probe_unix_ms {
+        writeln!(out, "      tried again: {}", moment(next))?;
+    }
+    match (cache.next_sync_unix_ms, cache.next_sync_why.as_str()) {
+        (_, "") => {}
+        // It exchanges all the time; when else it would is of no use to anybody.
+        _ if cache.mode == "online" => {}
+        (Some(next), why) => writeln!(out, "      next background sync: {} ({why})", moment(next))?,
+        (None, why) => writeln!(out, "      no background sync now: {why}")?,
     }
     if cache.pending_items > 0 {
         let changes = count(cache.pending_items, "change");

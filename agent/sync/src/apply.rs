@@ -319,6 +319,11 @@ impl<'r, 'a, 'g> Applier<'r, 'a, 'g> {
             self.run.note(&delta.path, did(delta.action), verdict);
             return Ok(());
         }
+        let files = source.iter().filter(|source| source.kind == Kind::File);
+        if !files.map(|file| file.stamp.size).all(|size| self.run.control.toll.promise(size)) {
+            self.run.note(&delta.path, did(delta.action), Verdict::PutOff);
+            return Ok(());
+        }
         let leave = target.as_ref().map(|target| self.leave(delta, target, !out, loser));
         let leave = leave.unwrap_or_default();
         let old_blocks = match delta.base.as_ref().map(|base| (&base.content, base)) {

@@ -58,6 +58,9 @@ codes! {
     /// says the two versions of a file are not in step; its wording speaks of a cloud.
     Conflict = 377, "ERROR_CLOUD_FILE_NOT_IN_SYNC",
         "Both sides changed it; both versions stay, and a person decides.";
+    /// What may travel over a metered network is a quota of its own; Windows only goes offline.
+    PutOff = 1816, "ERROR_NOT_ENOUGH_QUOTA",
+        "The day's data for metered networks does not suffice; it goes later, by itself.";
     /// A file screen of this agent or of the server: Windows means its storage policy.
     Screened = 1296, "ERROR_CONTENT_BLOCKED",
         "A file screen keeps files with such names out.";
@@ -163,6 +166,7 @@ pub fn code_of(verdict: &Verdict) -> ResultCode {
         Verdict::Skipped { why: Skip::Cancelled } => ResultCode::Cancelled,
         Verdict::Skipped { .. } => ResultCode::FileChanged,
         Verdict::Busy => ResultCode::SharingViolation,
+        Verdict::PutOff => ResultCode::PutOff,
         Verdict::Failed { kind, .. } => code_of_failure(*kind),
     }
 }

@@ -5,6 +5,7 @@
 //! blocks changed.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use blake3::Hasher;
@@ -14,7 +15,7 @@ use blake3::hazmat::{
 };
 
 use crate::crew::Crew;
-use crate::fs::{Reader, Writer};
+use crate::fs::{Reader, Toll, Writer};
 use crate::item::Hash;
 use crate::throttle::Throttle;
 
@@ -119,6 +120,8 @@ pub struct Control {
     pub bytes: AtomicU64,
     /// File bytes that are to be written, as far as is known; 0 before anything is planned.
     pub planned: AtomicU64,
+    /// File bytes that crossed to and from the share, where the run counts them.
+    pub toll: Arc<Toll>,
 }
 
 impl Control {

@@ -9,7 +9,7 @@ use crate::apply::Applier;
 use crate::conflict::resolver;
 use crate::content::Control;
 use crate::crew::Crew;
-use crate::fs::{Gate, OLD_SUFFIX, Open, Tree, Volume};
+use crate::fs::{Gate, OLD_SUFFIX, Open, TollVolume, Tree, Volume};
 use crate::halt;
 use crate::journal::{Journal, JournalError, Record};
 use crate::open;
@@ -183,6 +183,22 @@ pub fn sync_with(
     world.sync(journal, options, Moment::at(now), progress)
 }
 
+/// As [`sync_with`], over the sides of a pair that are open ([`crate::open_sides`]).
+///
+/// # Errors
+/// As [`sync`].
+pub fn sync_sides(
+    (pair, sides): (&Pair, &Sides),
+    journal: &mut Journal,
+    options: &Options,
+    now: SystemTime,
+    progress: &mut Progress<'_>,
+    control: &Control,
+) -> Result<Report, SyncError> {
+    let world = World { sides, gate: &Open, control, paths: Some(pair) };
+    world.sync(journal, options, Moment::at(now), progress)
+}
+
 /// As [`sync`], over volumes that are open. For simulations.
 ///
 /// # Errors
@@ -232,13 +248,23 @@ impl World<'_> {
         progress: &mut Progress<'_>,
     ) -> Result<Report, SyncError> {
         let pass = Pass { options, moment, only: None, number: 0 };
-        let mut ran = self.pass(journal, pass, progress)?;
+        self.control.toll.start(options.byte_budget.unwrap_or(u64::MAX));
+        let counted = options.byte_budget.map(|_| self.counted());
+        let world = World { sides: counted.as_ref().unwrap_or(self.sides), ..*self };
+        let mut ran = world.pass(journal, pass, progress)?;
         if !ran.kept_both.is_empty() && !ran.report.cancelled {
             // The renamed versions are new files now; a second pass carries them over.
-            let more = self.pass(journal, Pass { number: 1, ..pass }, progress)?;
+            let more = world.pass(journal, Pass { number: 1, ..pass }, progress)?;
             ran.report.absorb(more.report);
         }
         Ok(ran.report)
+    }
+
+    /// The sides, with what crosses to and from the share counted.
+    fn counted(&self) -> Sides {
+        let toll = Arc::clone(&self.control.toll);
+        let remote = TollVolume::new(Arc::clone(&self.sides.remote), toll);
+        Sides { remote: Arc::new(remote), ..self.sides.clone() }
     }
 
     /// From the roots to the record, once.

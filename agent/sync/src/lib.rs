@@ -52,11 +52,14 @@ mod ls;
 mod evict;
 
 pub use content::Control;
-pub use engine::{Moment, Side, Sides, SyncError, settle, sync, sync_volumes, sync_with};
+pub use engine::{
+    Moment, Side, Sides, SyncError, settle, sync, sync_sides, sync_volumes, sync_with,
+};
 pub use evict::{Evicted, Limits, evict, evict_volumes};
 pub use item::{Content, Entry, Hash, Kind, Stamp};
 pub use journal::{Journal, JournalError};
 pub use ls::{Item, Listed, ls, ls_volumes};
+pub use open::open as open_sides;
 pub use pending::pending;
 pub use reconcile::{Action, Clash, reconcile};
 pub use report::{

@@ -44,6 +44,10 @@ pub struct Options {
     pub root: RootWord,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
+    /// File bytes that may cross to and from the share, all in all; what does not fit is put off.
+    /// `None`: as many as there are, and nobody counts them.
+    #[serde(default)]
+    pub byte_budget: Option<u64>,
     /// Which files that are only known here are stored here again.
     pub fill: Fill,
     /// Leave suspended folders alone, on both sides.
@@ -81,6 +85,7 @@ impl Default for Options {
             release_deletes: false,
             root: RootWord::Doubt,
             bandwidth: None,
+            byte_budget: None,
             fill: Fill::Pinned,
             skip_suspended: false,
             background: false,
@@ -211,6 +216,8 @@ pub struct Counts {
     pub screened: u64,
     pub skipped: u64,
     pub failed: u64,
+    #[serde(default)]
+    pub put_off: u64,
 }
 
 /// What the brake held.
@@ -275,6 +282,8 @@ pub enum Verdict {
     Screened,
     /// An application has it open; the next run tries again.
     Busy,
+    /// More would have travelled than may; a later run carries it, by itself.
+    PutOff,
     /// Left for the next run.
     Skipped {
         /// Why.
@@ -401,6 +410,7 @@ impl Counts {
             (self.conflicts_open, "open conflicts"),
             (self.screened, "screened"),
             (self.skipped, "skipped"),
+            (self.put_off, "put off"),
             (self.failed, "failed"),
         ];
         let told = all.iter().filter(|(count, _)| *count > 0);
@@ -422,6 +432,7 @@ impl Report {
             (Verdict::Screened, _) => counts.screened += 1,
             (Verdict::Skipped { .. } | Verdict::Busy, _) => counts.skipped += 1,
             (Verdict::Failed { .. }, _) => counts.failed += 1,
+            (Verdict::PutOff, _) => counts.put_off += 1,
             (Verdict::Held, did) => {
                 let held = self.held.get_or_insert_default();
                 match did {
@@ -448,6 +459,7 @@ impl Report {
         a.renamed += b.renamed;
         a.conflicts_new += b.conflicts_new;
         (a.failed, a.skipped, a.screened) = (b.failed, b.skipped, b.screened);
+        a.put_off = b.put_off;
         a.conflicts_open = b.conflicts_open;
         a.unchanged = b.unchanged;
         self.bytes_in += more.bytes_in;

@@ -7,7 +7,7 @@ use std::io;
 
 use crate::content::read_full;
 use crate::engine::{Side, SyncError};
-use crate::fs::{TEMP_PREFIX, Tree};
+use crate::fs::{TEMP_PREFIX, Tree, is_over_budget};
 use crate::journal::Journal;
 use crate::report::{Options, RootWord};
 use crate::scan::MARKER;
@@ -143,6 +143,8 @@ fn make_marker(
         Ok(()) => Ok(Some(id)),
         // Another computer was quicker: its mark counts, from the next run on.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        // Where no byte may travel now, the next run marks it.
+        Err(error) if is_over_budget(&error) => Ok(None),
         // A share that may only be read carries no mark; the check for an emptied root remains.
         Err(error) if side == Side::Remote && is_read_only(&error) => Ok(None),
         Err(source) => Err(SyncError::Marker { side, source }),

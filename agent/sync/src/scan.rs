@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::fs::{Look, TEMP_PREFIX, Tree};
+use crate::fs::{Look, TEMP_PREFIX, Tree, is_over_budget};
 use crate::item::{Entry, Kind};
 use crate::names::{Rules, judge};
 use crate::path::{join, lies_at, name};
@@ -191,6 +191,9 @@ fn visit(
 /// An error on one item, as a verdict.
 pub fn failure(what: &str, path: &str, error: &std::io::Error) -> Verdict {
     use std::io::ErrorKind as Io;
+    if is_over_budget(error) {
+        return Verdict::PutOff;
+    }
     let kind = match error.kind() {
         Io::PermissionDenied | Io::ReadOnlyFilesystem => FailureKind::Denied,
         Io::QuotaExceeded => FailureKind::Quota,

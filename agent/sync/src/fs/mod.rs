@@ -10,6 +10,7 @@
 
 mod in_use;
 mod os;
+mod toll;
 mod tree;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use in_use::InUse;
 pub use os::OsVolume;
+pub use toll::{CHUNK_BYTES, OverBudget, Toll, TollVolume, is_over_budget};
 pub use tree::{Gate, OLD_SUFFIX, Op, Open, Proves, TEMP_PREFIX, Tree};
 
 use crate::item::{Entry, Stamp};
