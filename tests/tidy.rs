@@ -32,7 +32,7 @@ fn files(below: &[&str], endings: &[&str]) -> Vec<(String, String)> {
 }
 
 fn rust() -> Vec<(String, String)> {
-    files(&["policy/src", "agent/src", "agent/sync/src", "tests"], &[".rs"])
+    files(&["policy/src", "agent/src", "agent/sync/src", "agent/smb", "tests"], &[".rs"])
 }
 
 fn none(problems: &[String]) {
@@ -169,7 +169,7 @@ fn every_module_is_on_the_code_map() {
 fn every_dependency_has_its_reason() {
     let table = fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
     let mut missing = BTreeSet::new();
-    for dir in ["policy", "agent", "agent/sync"] {
+    for dir in ["policy", "agent", "agent/sync", "agent/smb"] {
         let manifest = fs::read_to_string(repository().join(dir).join("Cargo.toml")).unwrap();
         let sections = manifest.split("\n[").filter(|section| section.contains("dependencies]"));
         for line in sections.flat_map(str::lines).skip(1) {
@@ -185,7 +185,7 @@ fn every_dependency_has_its_reason() {
 
 #[test]
 fn every_crate_takes_the_workspace_lints() {
-    for dir in ["policy", "agent", "agent/sync"] {
+    for dir in ["policy", "agent", "agent/sync", "agent/smb"] {
         let manifest = fs::read_to_string(repository().join(dir).join("Cargo.toml")).unwrap();
         assert!(manifest.contains("[lints]\nworkspace = true"), "{dir}");
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use homeport_policy::connection::most_specific;
@@ -15,7 +15,7 @@ use homeport_sync::flags::{Flags, KeepRule, bits};
 use homeport_sync::lines::Event;
 use homeport_sync::{
     Conflict, ConflictKind, Counts, Fill, Flow, Held, ItemResult, Journal, JournalError, Options,
-    Pair, Pending, Report, Resolve, ResolveRule, SyncError, Tell, Verdict,
+    Pair, Pending, Report, Resolve, ResolveRule, Share, SyncError, Tell, Verdict,
 };
 
 use crate::durable::make_private_dir;
@@ -25,6 +25,7 @@ use crate::plan::{Exchange, ProfileExchange, Remote};
 use crate::redirect::forget_cache;
 use crate::share::Measured;
 use crate::share::calls::Calls;
+use crate::share::helper::{self, SmbVolume};
 use crate::share::reach::{self, ReachError};
 use crate::share::timed::timed;
 use crate::undone::Undone;
@@ -56,14 +57,16 @@ pub fn exchange(
 /// Whether a person named something that is neither here nor on the share, and never was.
 fn is_about_nothing(job: &Exchange, report: &Report) -> bool {
     let is_at = |root: &Path, below: &String| std::fs::symlink_metadata(root.join(below)).is_ok();
-    let stands = |below| is_at(&job.local, below) || is_at(&job.remote.path, below);
+    // What is on a share that is not mounted only an exchange can tell.
+    let may_be_there = |below| job.remote.smb.is_some() || is_at(&job.remote.path, below);
+    let stands = |below| is_at(&job.local, below) || may_be_there(below);
     let only = &job.how.only;
     job.how.named && report.items.is_empty() && !only.is_empty() && !only.iter().any(stands)
 }
 
 /// Looks whether the share of a cache answers, and how quickly.
 pub fn look(job: &Exchange) -> Exchanged {
-    match probe(job) {
+    match share_of(job).and_then(|share| probe(job, share.as_ref())) {
         Ok(latency) => (Outcome::Unchanged, Some(Measured { latency, throughput: None })),
         Err(outcome) => (outcome, None),
     }
@@ -77,8 +80,9 @@ fn run(
     watch: Watch<'_>,
     calls: &Arc<Calls>,
 ) -> Result<(Report, Measured), (Outcome, Option<Measured>)> {
-    let latency = probe(job).map_err(|outcome| (outcome, None))?;
-    let report = report(job, host, now, watch, calls);
+    let share = share_of(job).map_err(|outcome| (outcome, None))?;
+    let latency = probe(job, share.as_ref()).map_err(|outcome| (outcome, None))?;
+    let report = report(job, share, host, now, watch, calls);
     let measured = Measured { latency, throughput: calls.carried().rate() };
     match report {
         Ok(report) => Ok((report, measured)),
@@ -90,12 +94,15 @@ fn run(
 
 fn report(
     job: &Exchange,
+    share: Option<SmbVolume>,
     host: &str,
     now: SystemTime,
     watch: Watch<'_>,
     calls: &Arc<Calls>,
 ) -> Result<Report, Outcome> {
     let (pair, mut journal) = open(job)?;
+    let share = share.map(|share| Share(Arc::new(share)));
+    let pair = Pair { share, ..pair };
     let options = options(job, host);
     let sides = homeport_sync::open_sides(&pair, &journal, &options);
     let mut sides = sides.map_err(|error| failed(&error))?;
@@ -129,10 +136,30 @@ fn report(
     Ok(report)
 }
 
+/// Opens a cache, its journal and its share, once the share answers; and times that.
+fn open_probed(job: &Exchange) -> Result<(Pair, Journal, Duration), Outcome> {
+    let share = share_of(job)?;
+    let latency = probe(job, share.as_ref())?;
+    let (pair, journal) = open(job)?;
+    let share = share.map(|share| Share(Arc::new(share)));
+    Ok((Pair { share, ..pair }, journal, latency))
+}
+
+/// The share of a cache, where it is not mounted.
+fn share_of(job: &Exchange) -> Result<Option<SmbVolume>, Outcome> {
+    helper::of(&job.remote)
+        .map_err(|source| away(&ReachError::Open { path: job.remote.path.clone(), source }))
+}
+
 /// Opens the exact directory that will be exchanged, as the user, and times it. One that was there
 /// before is not made again: it may have been moved away for a moment.
-fn probe(job: &Exchange) -> Result<Duration, Outcome> {
+fn probe(job: &Exchange, share: Option<&SmbVolume>) -> Result<Duration, Outcome> {
+    let start = Instant::now();
     let create = job.remote.create && !is_known(job);
+    if let Some(share) = share {
+        helper::reach(share, &job.remote, create).map_err(|error| away(&error))?;
+        return Ok(start.elapsed());
+    }
     reach::probe(&Remote { create, ..job.remote.clone() }).map_err(|error| away(&error))
 }
 
@@ -157,7 +184,8 @@ pub(crate) fn open(job: &Exchange) -> Result<(Pair, Journal), Outcome> {
     // The cache's own parents must be there before the engine makes its root.
     let above = job.local.parent().unwrap_or(Path::new("/"));
     make_private_dir(above).map_err(|error| Outcome::failed(&error))?;
-    Ok((Pair { local: job.local.clone(), remote: job.remote.path.clone() }, journal))
+    let share = share_of(job)?.map(|share| Share(Arc::new(share)));
+    Ok((Pair { local: job.local.clone(), remote: job.remote.path.clone(), share }, journal))
 }
 
 pub(crate) fn failed(error: &SyncError) -> Outcome {
@@ -297,8 +325,14 @@ pub fn profile(
     watch: Watch<'_>,
     calls: &Arc<Calls>,
 ) -> Exchanged {
-    if let Err(outcome) = probe(&job.exchange) {
+    let probed = share_of(&job.exchange).and_then(|share| probe(&job.exchange, share.as_ref()));
+    if let Err(outcome) = probed {
         return (outcome, None);
+    }
+    if job.check_owner && job.exchange.remote.smb.is_some() {
+        let why = "whose folder it is cannot be told over SMB without a mount";
+        let hint = "mount the share, or set roaming-profiles.skip-owner-check";
+        return (Outcome::refused(why, hint), None);
     }
     if job.check_owner
         && let Some(refused) = foreign_owner(&job.exchange.remote.path)
@@ -445,10 +479,7 @@ pub fn conflicts(job: &Exchange) -> Result<Vec<Conflict>, Outcome> {
 
 /// Settles one open conflict of a cache.
 pub fn settle(job: &Exchange, path: &str, how: Resolve, host: &str, now: SystemTime) -> Outcome {
-    if let Err(outcome) = probe(job) {
-        return outcome;
-    }
-    let (pair, mut journal) = match open(job) {
+    let (pair, mut journal, _) = match open_probed(job) {
         Ok(open) => open,
         Err(outcome) => return outcome,
     };

@@ -176,3 +176,15 @@ pub const NETWORK_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from
 pub const MODEMS_MAX: usize = 16;
 /// Largest keytab that is looked into; a computer's has some kilobytes.
 pub const KEYTAB_BYTES_MAX: u64 = 1 << 20;
+/// Longest a process of `homeport-smb` may take until its connection is there: name, TCP, session, share.
+pub const SMB_CONNECT: Duration = Duration::from_secs(15);
+/// Longest a file server may take for one answer. A mebibyte over a slow link takes 17 s.
+pub const SMB_ANSWER: Duration = Duration::from_secs(30);
+/// Longest one request to the helper may take; it has up to five answers of the server.
+pub const SMB_CALL: Duration = Duration::from_secs(60);
+/// Longest a folder may take to be listed, or a file to be copied by the server, as a whole.
+pub const SMB_LIST: Duration = Duration::from_secs(300);
+/// Processes of `homeport-smb` at a time for one exchange. One thread has three files open at most.
+pub const SMB_PROCESSES_MAX: usize = 32;
+/// Lost connections in one exchange until the server is given up; the next exchange tries again.
+pub const SMB_FAILURES_MAX: u32 = 4;

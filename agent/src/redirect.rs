@@ -156,7 +156,9 @@ fn prove_different(step: &Redirect) -> Result<Option<Outcome>, RedirectError> {
     let probe_in = tempfile::Builder::new().prefix(".homeport-probe-").tempfile_in(from);
     let probe = probe_in.map_err(io_error("make a probe file in", from))?;
     let name = probe.path().file_name().unwrap_or_default().to_owned();
-    for other in [&step.remote.path, &step.retain.place] {
+    // A share that is not mounted has no directory that could be the same one.
+    let share = step.remote.smb.is_none().then_some(&step.remote.path);
+    for other in share.into_iter().chain([&step.retain.place]) {
         match std::fs::symlink_metadata(other.join(&name)) {
             Ok(_) => return Ok(refused("is the same folder as", other)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -10,10 +10,12 @@ use homeport_policy::unc::Unc;
 use serde::Deserialize;
 
 mod directory;
+mod smb;
 
 pub use directory::{
     DirectorySettings, LdapSettings, SecretSource, Security, Server, TlsStart, is_host,
 };
+pub use smb::{Encryption, SmbSettings};
 
 /// The agent's own settings.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -48,6 +50,9 @@ pub struct Settings {
     /// Which directories on this computer hold which shares.
     #[serde(default, rename = "mount")]
     pub mounts: Vec<Mount>,
+    /// How shares are reached that are not mounted.
+    #[serde(default)]
+    pub smb: SmbSettings,
 }
 
 /// How the agent logs, to standard error.
@@ -120,18 +125,55 @@ pub struct Budget {
     pub logoff: Duration,
 }
 
-/// A directory on this computer that holds a share or a part of one.
+/// A directory on this computer that holds a share or a part of one, or another way to reach it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Mount {
     /// The UNC path.
     pub unc: Unc,
-    /// The directory.
+    /// How it is reached.
+    #[serde(default)]
+    pub backend: Backend,
+    /// The directory, where it is mounted.
+    #[serde(default)]
     pub path: PathBuf,
     /// Whether the directory must be a mount point. An empty mount point without its file system
     /// would look like a share from which everything was deleted.
     #[serde(default = "yes")]
     pub mounted: bool,
+    /// `[smb]`, where it is not mounted.
+    #[serde(skip)]
+    pub smb: Option<SmbSettings>,
+}
+
+/// How a share is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// It is a directory on this computer.
+    #[default]
+    Mounted,
+    /// The helper program speaks SMB.
+    Smb,
+}
+
+impl Mount {
+    /// What is wrong with it, if anything.
+    fn fault(&self) -> Option<String> {
+        let (unc, has_path) = (&self.unc, !self.path.as_os_str().is_empty());
+        match (self.backend, has_path) {
+            (Backend::Mounted, false) => {
+                Some(format!("[[mount]] of {unc}: path is missing; or is backend = \"smb\" meant?"))
+            }
+            (Backend::Smb, true) => Some(format!(
+                "[[mount]] of {unc}: with backend = \"smb\" there is no directory; leave out path"
+            )),
+            (Backend::Smb, false) if unc.parts().count() < 2 => {
+                Some(format!("[[mount]] of {unc}: it names a server and no share"))
+            }
+            _ => None,
+        }
+    }
 }
 
 fn default_state_dir() -> PathBuf {
@@ -219,6 +261,12 @@ impl Settings {
             let message = error.message().trim().replace('\n', ", ");
             SettingsError::Parse { path: path.to_owned(), line, column, message }
         })?;
+        let mut faults = settings.mounts.iter().filter_map(Mount::fault);
+        if let Some(message) = faults.next().or_else(|| settings.smb.fault()) {
+            let (path, line, column) = (path.to_owned(), 1, 1);
+            return Err(SettingsError::Parse { path, line, column, message });
+        }
+        drop(faults);
         let path = std::path::absolute(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
         let base = path.parent().unwrap_or(Path::new("/"));
@@ -228,7 +276,14 @@ impl Settings {
         settings.directory.files().into_iter().for_each(absolute);
         settings.network.cost_file.iter_mut().for_each(absolute);
         settings.homes.root.iter_mut().for_each(absolute);
-        settings.mounts.iter_mut().for_each(|mount| absolute(&mut mount.path));
+        absolute(&mut settings.smb.helper);
+        settings.smb.password_file.iter_mut().for_each(absolute);
+        for mount in &mut settings.mounts {
+            match mount.backend {
+                Backend::Mounted => absolute(&mut mount.path),
+                Backend::Smb => mount.smb = Some(settings.smb.clone()),
+            }
+        }
         Ok(settings)
     }
 }
@@ -255,5 +310,27 @@ mod tests {
         let text = format!("{SMALL}\n[homes]\nrot = \"/home\"\n");
         let error = Settings::parse(Path::new("agent.toml"), &text).unwrap_err();
         assert!(error.to_string().contains("agent.toml:6:1: unknown field `rot`"), "{error}");
+    }
+
+    #[test]
+    fn a_share_is_mounted_or_reached_over_smb_and_not_both() {
+        let parse =
+            |more: &str| Settings::parse(Path::new("/etc/x.toml"), &format!("{SMALL}{more}"));
+        let smb = "[[mount]]\nunc = '\\\\srv\\home'\nbackend = 'smb'\n";
+        let settings = parse(&format!("{smb}[smb]\nhelper = 'h'\nprocesses = 2\n")).unwrap();
+        let found = settings.mounts[0].smb.clone().unwrap();
+        assert_eq!((found.helper.as_path(), found.processes), (Path::new("/etc/h"), 2));
+        for (more, hint) in [
+            ("[[mount]]\nunc = '\\\\srv\\home'\n", "path is missing"),
+            (&format!("{smb}path = '/mnt'\n"), "leave out path"),
+            ("[smb]\nprocesses = 0\n", "1 to 32"),
+            ("[smb]\npassword-file = 'p'\n", "add ntlm = true"),
+            ("[smb]\nntlm = true\npassword-file = 'p'\n", "needs smb.user"),
+            ("[smb]\nrealm = 'CORP.TEST'\n", "needs smb.user"),
+            ("[smb]\nencryption = 'never'\n", "unknown variant"),
+        ] {
+            let error = parse(more).unwrap_err().to_string();
+            assert!(error.contains(hint), "{more}: {error}");
+        }
     }
 }

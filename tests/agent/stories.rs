@@ -18,7 +18,7 @@ use homeport_agent::keeping::DiskLimits;
 use homeport_agent::observed::{Before, Observed, Phase, Place, Retained};
 use homeport_agent::plan::mounts::locate;
 use homeport_agent::plan::{Ground, Occasion, UserPaths, plan};
-use homeport_agent::settings::Mount;
+use homeport_agent::settings::{Backend, Mount};
 use homeport_agent::wish::Wish;
 use homeport_policy::connection::{Observation, Probe, State, Thresholds};
 use homeport_policy::decide::{OnRemoval, decide};
@@ -349,6 +349,8 @@ fn usual_mounts() -> Vec<Mount> {
             unc: Unc::parse(unc).unwrap(),
             path: path.into(),
             mounted: true,
+            backend: Backend::Mounted,
+            smb: None,
         })
         .into()
 }

@@ -37,7 +37,12 @@ fn arguments() -> Option<Arguments> {
         }
     }
     let [local, remote] = <[PathBuf; 2]>::try_from(paths).ok()?;
-    Some(Arguments { pair: Pair { local, remote }, journal: journal?, options, verbose })
+    Some(Arguments {
+        pair: Pair { local, remote, share: None },
+        journal: journal?,
+        options,
+        verbose,
+    })
 }
 
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {

@@ -127,6 +127,37 @@ pub struct Remote {
     pub create: bool,
     /// Whether folders that are made belong to the user alone.
     pub exclusive: bool,
+    /// Reached without a mount; then `path` and `mount` are only names.
+    #[serde(default)]
+    pub smb: Option<Box<SmbShare>>,
+}
+
+/// A folder of a share that `homeport-smb` reaches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SmbShare {
+    /// Host name.
+    pub server: String,
+    /// Name of the share.
+    pub name: String,
+    /// The folder below the share.
+    pub below: Vec<String>,
+    /// TCP port.
+    pub port: u16,
+    /// The helper program.
+    pub program: PathBuf,
+    /// Processes at a time.
+    pub processes: usize,
+    /// Account; absent is the owner of the Kerberos tickets.
+    pub user: Option<String>,
+    /// Its realm or domain; absent as above.
+    pub realm: Option<String>,
+    /// Whether a password may be used where Kerberos cannot.
+    pub ntlm: bool,
+    /// The file that holds it.
+    pub password_file: Option<PathBuf>,
+    /// Whether a server without encryption is refused.
+    pub must_encrypt: bool,
 }
 
 /// One thing to do.

@@ -138,6 +138,11 @@ impl OneFolder<'_> {
         remote.create = true;
         remote.exclusive = wanted.exclusive_rights;
         let retain = self.retain(wanted, retained, &remote);
+        if remote.smb.is_some() && !retain.cached {
+            let why = format!("{} is not mounted, and is not to be offline", wanted.target);
+            let hint = "mount the share, or let policy make the folder available offline";
+            return plan.cannot(self.folder, why, hint.to_owned(), self.because);
+        }
         let expects = place_of(self.ground.observed, self.folder);
         if let Some(retained) = retained.filter(|retained| is_applied(retained, &retain, &expects))
         {

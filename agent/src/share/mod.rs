@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod helper;
 pub mod prefix;
 pub mod reach;
 pub mod calls;

@@ -276,6 +276,7 @@ mod tests {
             must_be_mounted,
             create: true,
             exclusive: true,
+            smb: None,
         }
     }
 

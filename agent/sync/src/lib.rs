@@ -65,6 +65,6 @@ pub use reconcile::{Action, Clash, reconcile};
 pub use report::{
     Conflict, ConflictKind, Counts, Did, FailureKind, Fill, Flow, Held, ItemResult, Meta, Options,
     Pair, Pending, PendingChange, PendingItem, Progress, Report, Resolve, ResolveRule, RootWord,
-    Tell, Verdict,
+    Share, Tell, Verdict,
 };
 pub use skip::Skip;

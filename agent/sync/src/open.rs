@@ -16,12 +16,10 @@ use crate::report::{Options, Pair, RootWord};
 /// # Errors
 /// [`SyncError`] of the roots; nothing was done then.
 pub fn open(pair: &Pair, journal: &Journal, options: &Options) -> Result<Sides, SyncError> {
-    let remote = OsVolume::open(&pair.remote)
-        .map_err(|source| unavailable(Side::Remote, &pair.remote, source))?;
-    let overlap = overlap(&pair.local, &pair.remote);
-    if overlap.map_err(|source| unavailable(Side::Local, &pair.local, source))? {
-        return Err(SyncError::Overlap { local: pair.local.clone(), remote: pair.remote.clone() });
-    }
+    let remote = match &pair.share {
+        Some(share) => Arc::clone(&share.0),
+        None => open_remote(pair)?,
+    };
     if options.root == RootWord::Merge || !journal.knows_a_root()? {
         let made = make_private(&pair.local);
         made.map_err(|source| unavailable(Side::Local, &pair.local, source))?;
@@ -30,7 +28,18 @@ pub fn open(pair: &Pair, journal: &Journal, options: &Options) -> Result<Sides, 
     let path = journal.recycle_area();
     let area = make_private(&path).and_then(|()| OsVolume::open(&path));
     let area = area.map_err(|source| JournalError::File { path, source })?;
-    Ok(Sides { local, remote: Arc::new(remote), area: Arc::new(area) })
+    Ok(Sides { local, remote, area: Arc::new(area) })
+}
+
+/// Opens the directory of a share, which must be another one than the one here.
+fn open_remote(pair: &Pair) -> Result<Arc<dyn Volume>, SyncError> {
+    let remote = OsVolume::open(&pair.remote)
+        .map_err(|source| unavailable(Side::Remote, &pair.remote, source))?;
+    let overlap = overlap(&pair.local, &pair.remote);
+    if overlap.map_err(|source| unavailable(Side::Local, &pair.local, source))? {
+        return Err(SyncError::Overlap { local: pair.local.clone(), remote: pair.remote.clone() });
+    }
+    Ok(Arc::new(remote))
 }
 
 fn make_private(path: &Path) -> io::Result<()> {

@@ -1,9 +1,11 @@
 //! What is asked of the engine, and what it reports; everything travels as JSON.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fs::Volume;
 use crate::skip::Skip;
 
 /// Most items listed in one report; all are counted.
@@ -16,7 +18,27 @@ pub struct Pair {
     pub local: PathBuf,
     /// The share's directory.
     pub remote: PathBuf,
+    /// The share's side, already open; `remote` is then only its name. `None`: a directory.
+    pub share: Option<Share>,
 }
+
+/// A share that is no directory of this computer.
+#[derive(Clone)]
+pub struct Share(pub Arc<dyn Volume>);
+
+impl std::fmt::Debug for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Share")
+    }
+}
+
+impl PartialEq for Share {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Share {}
 
 /// How to keep them in step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

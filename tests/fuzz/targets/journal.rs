@@ -104,7 +104,7 @@ impl World {
         let memory = PathBuf::from("/dev/shm");
         let below = if memory.is_dir() { memory } else { std::env::temp_dir() };
         let root = tempfile::Builder::new().prefix("homeport-fuzz-").tempdir_in(below).unwrap();
-        let pair = Pair { local: root.path().join("here"), remote: root.path().join("there") };
+        let pair = Pair { local: root.path().join("here"), remote: root.path().join("there"), share: None };
         let mut it = Self { root, pair, journal: Vec::new() };
         for name in ["a", "b", "folder/c", "folder/d", "folder/deep/e", "other/f"] {
             it.write(&format!("there/{name}"), &format!("first {name}"));

@@ -12,6 +12,7 @@ pub mod ca;
 pub mod content;
 pub mod dc;
 pub mod dns;
+pub mod fileserver;
 pub mod krb;
 pub mod ldif;
 pub mod provision;

@@ -62,7 +62,8 @@ impl Pairing {
         // Where there is a disk in memory, a thousand flushes cost nothing.
         let memory = tempfile::tempdir_in(IN_MEMORY);
         let temp = memory.or_else(|_| tempfile::tempdir()).unwrap();
-        let pair = Pair { local: temp.path().join("local"), remote: temp.path().join("remote") };
+        let (local, remote) = (temp.path().join("local"), temp.path().join("remote"));
+        let pair = Pair { local, remote, share: None };
         for folder in ["local", "remote", "state", "outside"] {
             fs::create_dir(temp.path().join(folder)).unwrap();
         }
