@@ -39,6 +39,8 @@ use crate::worker::Begin;
 
 mod scopes;
 
+mod sessions;
+
 /// A turn could not be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum CycleError {
@@ -76,6 +78,8 @@ pub struct Agent {
     network: Metering,
     /// The directory answered after it had not.
     directory_is_back: bool,
+    /// What belongs to signing in and out.
+    signing: sessions::Signing,
     /// What the steps of the present turn found out about their shares.
     probes: Vec<(Unc, Probe)>,
     /// The background syncs of each user's scopes.
@@ -131,6 +135,7 @@ impl Agent {
             seen,
             network: Metering::default(),
             directory_is_back: false,
+            signing: sessions::Signing::default(),
             probes,
             schedule: Schedule::default(),
             sent: BTreeSet::new(),
@@ -269,6 +274,7 @@ impl Agent {
         let home = self.home(user)?;
         let error = |source| CycleError::Identity { user: user.to_owned(), source };
         let account = worker_account(&self.settings, user, &home).map_err(error)?;
+        let account = account.map(|account| self.with_tickets(account));
         let (user, os) = (user.to_owned(), identity::THIS_OS);
         let host = identity::computer_name(&self.settings);
         let begin = Begin { user, home, os, host };
@@ -367,6 +373,7 @@ impl Agent {
                 }
             };
             self.network.end(&mut self.users.metered);
+            self.signing.stopwatch.step(&step.what, self.clock.monotonic());
             self.metrics.step(&step.what, &outcome);
             self.log_step(turn, step, &outcome);
             outcomes.push(outcome);

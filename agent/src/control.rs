@@ -38,6 +38,13 @@ pub enum Command {
         /// What the user sees as its cause in log and status.
         cause: String,
     },
+    /// A session began or ended, as the sign-in path tells.
+    Session {
+        /// Whose, as this computer names the account.
+        user: String,
+        /// Sign-in and sign-out; a refresh does what a sign-in could not do.
+        occasion: Occasion,
+    },
     /// Settle one conflict.
     Settle {
         /// Whose.
@@ -87,6 +94,9 @@ pub struct Answer {
     /// File bytes carried, both ways.
     #[serde(default)]
     pub bytes: u64,
+    /// One line for the person who signs in or out; absent when all is well.
+    #[serde(default)]
+    pub notice: Option<String>,
     /// The command could not be carried out at all.
     pub error: Option<String>,
     /// What helps against that.

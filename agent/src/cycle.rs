@@ -19,6 +19,7 @@ use crate::keeping::Keeping;
 use crate::load::load;
 use crate::outcome::Outcome;
 use crate::plan::{Ground, Occasion, Plan, plan};
+use crate::report::phases::Phase;
 use crate::wish::Wish;
 
 /// What a turn is for.
@@ -69,19 +70,24 @@ pub struct Done {
 /// step is an [`Outcome`], and the other steps go on.
 pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
     let started = agent.clock.monotonic();
+    agent.begin_phases();
 
     let loaded = load(&agent.settings.policy_dir, &agent.state, agent.clock.unix(), !turn.dry);
     let Some(set) = agent.note_policy(loaded) else { return Ok(agent.idle(turn)) };
+    agent.lap(Phase::Policy);
 
     let facts = agent.gather(Some(turn)).await;
+    agent.lap(Phase::Directory);
     agent.claim(&turn.user, &facts)?;
     let rsop = Arc::new(merge(&set, &applicable(&set, &facts)));
     let decision = decide(&rsop, &facts);
     agent.note_connections(turn, &decision);
     agent.allow(turn, facts.network, metered_limit(&rsop, &facts));
+    agent.lap(Phase::Decide);
 
     let mut worker = agent.worker(&turn.user).await?;
     let observed = worker.observe().await?;
+    agent.lap(Phase::Observe);
     let known = agent.known(&turn.user);
     let disk = agent.keeping(&turn.user, &facts, Keeping::of(&rsop)).disk;
     let plan = plan(&Ground {
@@ -97,6 +103,7 @@ pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
         disk,
         now_unix_ms: agent.clock.unix_ms(),
     });
+    agent.lap(Phase::Decide);
 
     let outcomes = match turn.dry {
         true => Vec::new(),
@@ -106,6 +113,7 @@ pub async fn cycle(agent: &mut Agent, turn: &Turn) -> Result<Done, CycleError> {
     let done = Done { facts, rsop, decision, plan, outcomes };
     if !turn.dry {
         agent.report(turn, &done, started).await;
+        agent.note_phases(turn);
     }
     Ok(done)
 }

@@ -92,6 +92,8 @@ enum Job {
     Turn(Turn),
     /// A command, and whoever waits for its answer.
     Answer(Asker, Command),
+    /// What nobody did yet for a session that began or ended.
+    Session(Command),
 }
 
 impl Job {
@@ -99,8 +101,9 @@ impl Job {
     fn is_urgent(&self) -> bool {
         let urgent = |occasion| matches!(occasion, Occasion::Logon | Occasion::Logoff);
         match self {
-            Self::Turn(_) => false,
+            Self::Turn(_) | Self::Session(_) => false,
             Self::Answer(_, Command::Turn { occasion, .. }) => urgent(*occasion),
+            Self::Answer(_, Command::Session { .. }) => true,
             Self::Answer(..) => false,
         }
     }
@@ -115,7 +118,11 @@ impl Job {
             Self::Answer(_, Command::Turn { user, occasion, wish, dry: false, .. }) => {
                 (user.as_deref(), *occasion, wish)
             }
-            Self::Answer(..) => return,
+            Self::Answer(_, Command::Session { user, .. })
+            | Self::Session(Command::Session { user, .. }) => {
+                return watching.begin(Some(user), false);
+            }
+            Self::Answer(..) | Self::Session(_) => return,
         };
         let exchanges = matches!(occasion, Occasion::Exchange | Occasion::Manual);
         watching.begin(user, exchanges && wish.is_whole());
@@ -134,6 +141,8 @@ struct Waiting {
     network_changed: bool,
     /// A signal came while the policy directory was coming to a rest.
     stop: Option<&'static str>,
+    /// It is time to look whether everybody's sessions were seen to.
+    sessions: bool,
 }
 
 impl Waiting {
@@ -197,6 +206,7 @@ impl Waiting {
         if Instant::now() >= *exchange_at {
             self.everybody(agent, Occasion::Exchange, "the timer");
             *exchange_at = next_exchange(agent).await;
+            self.sessions = true;
         }
     }
 }
@@ -224,8 +234,7 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
     watch_cost(agent, to).await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Agent started.");
     let _ = agent.gather(None).await; // so that the first scrape already tells whether the directory answers
-    let mut waiting = Waiting::default();
-    refresh(agent, &mut waiting, "start");
+    let mut waiting = at_start(agent);
 
     let mut exchange_at = Instant::now() + ONLINE_EXCHANGE;
     loop {
@@ -238,7 +247,8 @@ pub async fn run(agent: &mut Agent) -> Result<(), DaemonError> {
             return Ok(());
         }
         waiting.add_due(agent, &mut exchange_at).await;
-        if let Some(job) = waiting.jobs.pop_front().or_else(|| look(&mut watching)) {
+        let job = waiting.jobs.pop_front().or_else(|| session_due(agent, &mut waiting.sessions));
+        if let Some(job) = job.or_else(|| look(&mut watching)) {
             job.announce(&mut watching);
             let signal = work(agent, job, &mut events, &mut waiting).await;
             watching.end();
@@ -294,6 +304,7 @@ async fn work(
             (Command::Turn { user: Some(user), occasion, wish, dry, cause }, None)
         }
         Job::Answer(asker, command) => (command, Some(asker)),
+        Job::Session(command) => (command, None),
     };
     let (follower, mut heard, cut) = Follower::new();
     let follows = asker.as_ref().is_some_and(|asker| asker.follows);
@@ -448,6 +459,13 @@ fn caches_to_watch(agent: &Agent) -> BTreeMap<Key, PathBuf> {
     caches
 }
 
+/// What nobody did yet for somebody's sessions; looked at when it is done, so that it still holds.
+fn session_due(agent: &mut Agent, is_time: &mut bool) -> Option<Job> {
+    let due = is_time.then(|| agent.session_due()).flatten();
+    *is_time = due.is_some();
+    due.map(|(user, occasion)| Job::Session(Command::Session { user, occasion }))
+}
+
 /// A turn for local changes that are due. It looks at nothing else.
 fn look(watching: &mut Watching) -> Option<Job> {
     let Look { user, unc, folders } = watching.take()?;
@@ -518,6 +536,17 @@ fn refresh(agent: &mut Agent, waiting: &mut Waiting, cause: &str) {
     let _ = agent.note_policy(loaded);
     agent.publish();
     waiting.everybody(agent, Occasion::Refresh, cause);
+}
+
+/// What waits when the agent starts.
+fn at_start(agent: &mut Agent) -> Waiting {
+    let mut waiting = Waiting { sessions: true, ..Waiting::default() };
+    for user in agent.left_by_restart() {
+        let occasion = Occasion::Logoff;
+        waiting.add(Job::Session(Command::Session { user, occasion }));
+    }
+    refresh(agent, &mut waiting, "start");
+    waiting
 }
 
 /// When the folders in online mode exchange next. What a sign-in would else have to ask the directory

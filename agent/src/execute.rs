@@ -368,6 +368,8 @@ impl Process {
         let error = |source| WorkerError::Start { program: program.clone(), source };
         let mut command = Command::new(program);
         command.arg("worker");
+        // The computer's tickets are the agent's; the worker acts as the user.
+        command.env_remove(KERBEROS_VARIABLES[0]).env_remove(KERBEROS_VARIABLES[1]);
         if let Some(account) = account {
             command.args(account.arguments()).env_clear().envs(account.environment());
         }
@@ -375,9 +377,6 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
-            // The computer's tickets are the agent's; the worker acts as the user.
-            .env_remove(KERBEROS_VARIABLES[0])
-            .env_remove(KERBEROS_VARIABLES[1])
             // Ctrl-C in a terminal is for the agent, which lets the worker finish its item.
             .process_group(0)
             .kill_on_drop(true)

@@ -25,6 +25,7 @@ pub mod folders;
 pub mod identity;
 pub mod source;
 pub mod state;
+pub mod sessions;
 // C: doers.
 pub mod load;
 pub mod facts;

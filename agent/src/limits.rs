@@ -61,6 +61,16 @@ pub const WATCHER_CHECK: Duration = Duration::from_secs(3600);
 pub const WATCHER_PAUSE: Duration = Duration::from_secs(5);
 /// Notices of changes that wait until the agent reads them.
 pub const NOTICES_WAITING_MAX: usize = 1_024;
+/// Steps of a sign-in that are named as its slowest.
+pub const SLOWEST_STEPS: usize = 10;
+/// Sessions of one person that are counted.
+pub const SESSIONS_MAX: usize = 256;
+/// Attempts to lock the counts of sessions, 5 ms apart.
+pub const SESSIONS_LOCK_TRIES: u32 = 200;
+/// What the sign-in path adds to the budget of a sign-in before it goes on alone.
+pub const PAM_GRACE: Duration = Duration::from_secs(1);
+/// Longest value that PAM may hand over.
+pub const PAM_VALUE_BYTES_MAX: usize = 4 << 10;
 /// Groups of an account that its worker has; more do not fit on its command line.
 pub const GROUPS_MAX: usize = 10_000;
 /// Files and folders that a worker may have open at once.

@@ -1,5 +1,7 @@
 //! Carries out one command, whether it came over the socket or from the command line.
 
+mod sitting;
+
 use homeport_policy::unc::Unc;
 use homeport_sync::codes::{ResultCode, code_of};
 use homeport_sync::{ItemResult, Report, Resolve, Verdict};
@@ -38,6 +40,7 @@ pub async fn perform(agent: &mut Agent, command: Command) -> Answer {
             }
             answer
         }
+        Command::Session { user, occasion } => sitting::session(agent, &user, occasion).await,
         Command::Settle { user, path, how } => match agent.account_name(&user, false).await {
             Some(user) => settle(agent, &user, &path, how).await,
             None => Answer::no_user(&user),

@@ -24,6 +24,9 @@ pub struct Settings {
     /// Where the agent keeps what must survive a restart.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Where open sessions are counted; a place in memory, so that a restart forgets them.
+    #[serde(default = "default_sessions_dir")]
+    pub sessions_dir: PathBuf,
     /// The directory of policy files, watched for changes.
     #[serde(default = "default_policy_dir")]
     pub policy_dir: PathBuf,
@@ -180,6 +183,10 @@ fn default_state_dir() -> PathBuf {
     "/var/lib/homeport".into()
 }
 
+fn default_sessions_dir() -> PathBuf {
+    "/run/homeport/sessions".into()
+}
+
 fn default_policy_dir() -> PathBuf {
     "/etc/homeport/policy.d".into()
 }
@@ -250,6 +257,24 @@ pub enum SettingsError {
 }
 
 impl Settings {
+    /// The usual places and budgets, for a sign-in that goes on whatever the file says.
+    pub fn usual() -> Self {
+        Self {
+            state_dir: default_state_dir(),
+            sessions_dir: default_sessions_dir(),
+            policy_dir: default_policy_dir(),
+            listen: default_listen(),
+            log: Log::default(),
+            computer: ComputerSettings::default(),
+            directory: DirectorySettings::File { path: PathBuf::new() },
+            network: NetworkSettings::default(),
+            homes: Homes::default(),
+            budget: Budget::default(),
+            mounts: Vec::new(),
+            smb: SmbSettings::default(),
+        }
+    }
+
     /// Reads settings from text; relative paths count from the directory of the file.
     ///
     /// # Errors
@@ -272,6 +297,7 @@ impl Settings {
         let base = path.parent().unwrap_or(Path::new("/"));
         let absolute = |path: &mut PathBuf| *path = base.join(&*path);
         absolute(&mut settings.state_dir);
+        absolute(&mut settings.sessions_dir);
         absolute(&mut settings.policy_dir);
         settings.directory.files().into_iter().for_each(absolute);
         settings.network.cost_file.iter_mut().for_each(absolute);

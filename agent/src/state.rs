@@ -153,6 +153,7 @@ pub struct StateDir {
 const GOOD_POLICY: &str = "policy-good.json";
 const USERS: &str = "users.json";
 const SEED: &str = "seed";
+const BOOT: &str = "boot.json";
 /// Where `homeport status` looks.
 pub const STATUS: &str = "status.json";
 /// Where the running agent listens for commands.
@@ -219,6 +220,24 @@ impl StateDir {
     /// [`StateError::Write`].
     pub fn publish(&self, status: &impl Serialize) -> Result<(), StateError> {
         write(&self.path.join(STATUS), status)
+    }
+
+    /// Whether the computer started anew since this was asked the last time. Not the first time: then
+    /// nothing is known of an earlier start.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn is_new_start(&self) -> Result<bool, StateError> {
+        let id = PathBuf::from("/proc/sys/kernel/random/boot_id");
+        let now = std::fs::read_to_string(&id);
+        let now = now.map_err(|source| StateError::Read { path: id, source })?;
+        let path = self.path.join(BOOT);
+        let before: Option<String> = read(&path)?;
+        let is_new = before.as_deref().is_some_and(|before| before != now.trim());
+        if is_new || before.is_none() {
+            write(&path, &now.trim())?;
+        }
+        Ok(is_new)
     }
 
     /// The number that tells this computer's timers from those of the rest of the fleet.

@@ -61,6 +61,7 @@ fn the_example_settings_are_complete_and_good() {
     assert_eq!(settings.mounts.len(), 3);
     for key in [
         "state-dir",
+        "sessions-dir",
         "policy-dir",
         "listen",
         "format",

@@ -2,73 +2,18 @@
 #![allow(clippy::disallowed_methods, reason = "tests touch the disk and start the agent")]
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/office.rs"]
+mod office;
 #[path = "../support/mod.rs"]
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
 
-use world::World;
-
-const ALICE: u32 = 11_001;
-const BOB: u32 = 11_002;
-const STAFF_GROUP: u32 = 11_100;
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Everybody's documents, wherever they sign in.
-const POLICY: &str = "schema = 1\n[policy]\nid = 'everybody'\nversion = 1\n\
-     [user.folder-redirection.documents]\nsetting = 'basic'\n\
-     target = { kind = 'create-per-user', root = '\\\\files\\home' }\non-removal = 'restore'\n";
-
-/// A computer whose agent is root, with homes that are closed to everybody but their owners, and a
-/// share on which staff may make folders.
-struct Office {
-    world: World,
-}
-
-impl Office {
-    fn new() -> Self {
-        assert!(rustix::process::geteuid().is_root(), "tests/lab/enter as root runs this");
-        let world = World::new();
-        world.write("policy.d/everybody.toml", POLICY);
-        let bob = "\ndn: CN=Bob,OU=Staff,DC=corp,DC=test\nobjectClass: user\nsAMAccountName: bob\n";
-        world.write("corp.ldif", &format!("{}{bob}", world::LDIF));
-        let settings = world.settings("DESK-1").replace("homes.root = 'homes'\n", "");
-        world.write("agent.toml", &settings);
-        for place in [world.root.path(), &world.path("server")] {
-            fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        for share in ["server/home", "server/profiles"] {
-            chown(world.path(share), Some(0), Some(STAFF_GROUP)).unwrap();
-            fs::set_permissions(world.path(share), fs::Permissions::from_mode(0o770)).unwrap();
-        }
-        let office = Self { world };
-        for (name, uid) in [("alice", ALICE), ("bob", BOB)] {
-            let home = home(name);
-            let _ = fs::remove_dir_all(&home);
-            fs::create_dir_all(home.join("Documents")).unwrap();
-            fs::write(home.join("Documents/thesis.txt"), name).unwrap();
-            for path in [&home, &home.join("Documents"), &home.join("Documents/thesis.txt")] {
-                chown(path, Some(uid), Some(uid)).unwrap();
-            }
-            fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
-        }
-        office
-    }
-
-    fn share(&self) -> PathBuf {
-        self.world.path("server/home")
-    }
-}
-
-fn home(name: &str) -> PathBuf {
-    PathBuf::from(std::env::var_os("HOMEPORT_LAB").expect("the lab")).join("home").join(name)
-}
+use office::{ALICE, BOB, Office, Service, home, until, watcher};
 
 /// Every owner of what lies below a directory, itself included; links are not followed.
 fn owners(root: &Path) -> BTreeSet<u32> {
@@ -198,66 +143,6 @@ fn root_itself_and_a_home_of_somebody_else_are_left_alone() {
     let bob = office.world.homeport(&["logon", "bob"]);
     assert!(bob.code != 0 && bob.err.contains("11001"), "{}{}", bob.out, bob.err);
     assert!(!home("bob").join("Documents").is_symlink());
-}
-
-/// The agent as a service, until the test ends.
-struct Service(Child);
-
-impl Service {
-    fn start(office: &Office) -> Self {
-        let settings = fs::read_to_string(office.world.path("agent.toml")).unwrap();
-        let settings = settings.replace("log.level = 'error'", "log.level = 'info'");
-        office.world.write("agent.toml", &settings);
-        let mut command = office.world.command(&["run"]);
-        command.env("SECRET_OF_THE_AGENT", "1").stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("Agent started.") {
-            line.clear();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "the agent ended before it started");
-        }
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self(child)
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The processes of a user.
-fn processes(uid: u32) -> Vec<PathBuf> {
-    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let path = entry.unwrap().path();
-        let status = fs::read_to_string(path.join("status")).ok()?;
-        status.contains(&format!("\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")).then_some(path)
-    });
-    all.collect()
-}
-
-/// Alice's worker that watches: the others end with their turn.
-fn watcher() -> Option<PathBuf> {
-    let watches = |path: &PathBuf| {
-        let open = fs::read_dir(path.join("fd")).into_iter().flatten().flatten();
-        let mut open = open.filter_map(|entry| fs::read_link(entry.path()).ok());
-        open.any(|file| file.to_string_lossy().contains("inotify"))
-    };
-    processes(ALICE).into_iter().find(watches)
-}
-
-fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "{what} never came");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

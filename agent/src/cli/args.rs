@@ -52,10 +52,12 @@ pub enum Command {
     Plan(Plan),
     /// Bring policy into force now, for one user or for everybody who is signed in.
     Apply(OneOrAll),
-    /// A user signs in (the sign-in hook calls this).
+    /// Sign a user in, as a session that begins does.
     Logon(User),
-    /// A user signs out (the sign-out hook calls this).
+    /// Sign a user out, as the last session that ends does.
     Logoff(User),
+    /// A session begins or ends (`pam_exec` calls this; always ends with 0, within the budget).
+    Pam(Pam),
     /// Synchronise offline folders now, whatever the network costs.
     Sync(Sync),
     /// Let through what the brake holds (mass deletes, mass changes), or settle a halted folder.
@@ -75,7 +77,7 @@ pub enum Command {
     /// List old versions of files that exchanges replaced or removed, and where they are kept.
     Recycled(Dirty),
     /// Show what holds on this computer, and why.
-    Status,
+    Status(StatusOf),
     /// List, show and settle conflicts.
     #[command(subcommand)]
     Conflicts(Conflicts),
@@ -96,6 +98,22 @@ pub enum Command {
     /// Work for one user; the agent starts this.
     #[command(hide = true)]
     Worker(Worker),
+}
+
+/// `homeport status`
+#[derive(Debug, Args)]
+pub struct StatusOf {
+    /// How long the last sign-in and sign-out of each user took, by phase, and the slowest steps.
+    #[arg(long)]
+    pub last_logon: bool,
+}
+
+/// `homeport pam`
+#[derive(Debug, Args)]
+pub struct Pam {
+    /// Do the work for the process that PAM waits for; this one opened the session.
+    #[arg(long, hide = true)]
+    pub leader: Option<u32>,
 }
 
 /// `homeport worker`

@@ -10,6 +10,7 @@ mod doctor;
 pub mod exit;
 mod interactive;
 mod offline;
+mod pam;
 mod place;
 mod policy;
 mod primary;
@@ -156,6 +157,7 @@ fn carry_out(cli: Cli) -> Answer {
             })
         }
         Command::Man { directory } => man(&directory),
+        Command::Pam(args) => Ok(pam::attend(&settings, &args)),
         Command::Worker(args) => service::worker(&args),
         Command::Demo(args) => demo::run(args.dir, json),
         other => service::carry_out(other, &settings, json),

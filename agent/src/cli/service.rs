@@ -49,8 +49,8 @@ pub(super) fn settings(path: &Path) -> Result<Settings, Stopped> {
 /// Carries a command out that needs the settings. `json`: standard output is one JSON document.
 pub(super) fn carry_out(command: Command, path: &Path, json: bool) -> Answer {
     let settings = settings(path)?;
-    if let Command::Status = command {
-        return status(&settings);
+    if let Command::Status(of) = command {
+        return status(&settings, of.last_logon);
     }
     match &command {
         Command::Conflicts(Conflicts::List) => return offline::conflicts(&settings),
@@ -241,8 +241,17 @@ pub(super) fn read_status(settings: &Settings) -> Result<Status, Stopped> {
     })
 }
 
-fn status(settings: &Settings) -> Answer {
+fn status(settings: &Settings, last_logon: bool) -> Answer {
     let status = read_status(settings)?;
+    if last_logon {
+        let users = status.users.iter().map(|(name, user)| {
+            let both = json!({ "last-logon": user.last_logon, "last-logoff": user.last_logoff });
+            (name.clone(), both)
+        });
+        let json = serde_json::Value::Object(users.collect());
+        let text = status.timings();
+        return Ok(Said { text, json, exit: Exit::Ok, coloured: false, aside: false });
+    }
     let json = serde_json::to_value(&status).map_err(|error| Stopped::environment(&error))?;
     Ok(Said { text: status.to_string(), json, exit: Exit::Ok, coloured: false, aside: false })
 }

@@ -27,6 +27,8 @@ pub struct Account {
     pub name: String,
     /// Its home.
     pub home: PathBuf,
+    /// Where the tickets of its newest session are, if that is known.
+    pub ticket_cache: Option<String>,
 }
 
 /// A process could not become the account that it is to work as.
@@ -84,7 +86,7 @@ fn lookup(name: &str) -> Result<Account, IdentityError> {
     let groups = getgrouplist(&text, user.gid).map_err(|error| failed(error.into()))?;
     let groups = groups.into_iter().take(GROUPS_MAX).map(Gid::as_raw).collect();
     let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-    Ok(Account { uid, gid, groups, name: user.name, home: user.dir })
+    Ok(Account { uid, gid, groups, name: user.name, home: user.dir, ticket_cache: None })
 }
 
 impl Account {
@@ -98,14 +100,16 @@ impl Account {
     /// The whole environment of the worker.
     pub fn environment(&self) -> Vec<(&'static str, std::ffi::OsString)> {
         let runtime = PathBuf::from(format!("/run/user/{}", self.uid));
-        vec![
+        let mut variables: Vec<(&'static str, std::ffi::OsString)> = vec![
             ("PATH", "/usr/local/bin:/usr/bin:/bin".into()),
             ("LANG", "C.UTF-8".into()),
             ("HOME", self.home.clone().into()),
             ("USER", self.name.clone().into()),
             ("LOGNAME", self.name.clone().into()),
             ("XDG_RUNTIME_DIR", runtime.into()),
-        ]
+        ];
+        variables.extend(self.ticket_cache.as_ref().map(|cache| ("KRB5CCNAME", cache.into())));
+        variables
     }
 }
 

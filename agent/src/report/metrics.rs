@@ -15,6 +15,7 @@ use crate::network::judge::Source;
 use crate::outcome::Outcome;
 use crate::plan::{Occasion, What};
 use crate::report::names::{self, Name, Type};
+use crate::report::phases::Stopwatch;
 use crate::report::status::{Status, UserStatus};
 
 /// Seconds; a sign-in is good below 5 and bad above 30.
@@ -227,6 +228,13 @@ impl Metrics {
         self.count(&names::CYCLES, &[occasion.name()], 1);
         self.count(&names::CYCLE_FAILURES, &[occasion.name()], u64::from(!finished));
         self.observe(&names::CYCLE_DURATION, &[occasion.name()], seconds);
+    }
+
+    /// A sign-in or sign-out was measured.
+    pub fn phases(&self, stopwatch: &Stopwatch) {
+        for (phase, seconds) in stopwatch.seconds() {
+            self.observe(&names::LOGON_PHASE, &[phase.name()], seconds);
+        }
     }
 
     /// Whether local changes are noticed at once.

@@ -3,5 +3,6 @@
 pub mod caches;
 pub mod metrics;
 pub mod names;
+pub mod phases;
 pub mod serve;
 pub mod status;

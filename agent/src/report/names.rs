@@ -71,6 +71,8 @@ names! {
         "People signed in.";
     CYCLES "homeport_cycles_total" Counter ["occasion"],
         "Cycles run, by what they were run for.";
+    LOGON_PHASE "homeport_logon_phase_seconds" Histogram ["phase"],
+        "How long each phase of a sign-in or sign-out took.";
     CYCLE_DURATION "homeport_cycle_duration_seconds" Histogram ["occasion"],
         "How long cycles took.";
     CYCLE_FAILURES "homeport_cycle_failures_total" Counter ["occasion"],

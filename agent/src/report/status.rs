@@ -18,6 +18,7 @@ use crate::network::judge::Finding;
 use crate::network::meter::Level;
 use crate::outcome::Outcome;
 use crate::plan::{NotNow, Occasion, Plan, What};
+use crate::report::phases::Timing;
 use crate::undone::Left;
 use crate::wish::below_text;
 use crate::words::{count, count_is};
@@ -164,6 +165,12 @@ pub struct UserStatus {
     /// How policy's list of primary computers and the directory's differ about this computer.
     #[serde(default)]
     pub primary_difference: Option<Difference>,
+    /// How long the last sign-in took.
+    #[serde(default)]
+    pub last_logon: Option<Timing>,
+    /// How long the last sign-out took.
+    #[serde(default)]
+    pub last_logoff: Option<Timing>,
     /// Why the last cycle could not be finished.
     pub error: Option<String>,
     /// The person switched everything to working offline.
@@ -383,6 +390,20 @@ impl Status {
             Level::Within | Level::Free => "",
         };
         writeln!(out, "metered today: {used} of {}{level}", size(limit))
+    }
+
+    /// How long the last sign-in and sign-out of each user took.
+    pub fn timings(&self) -> String {
+        let mut out = String::new();
+        for (name, user) in &self.users {
+            let both = [("signed in", &user.last_logon), ("signed out", &user.last_logoff)];
+            for (what, timing) in both {
+                let Some(timing) = timing else { continue };
+                let (at, total) = (moment(timing.at_unix_ms), timing.total_ms);
+                out.push_str(&format!("{name} {what}, {at}: {total} ms\n{timing}"));
+            }
+        }
+        if out.is_empty() { "nobody has signed in or out yet\n".to_owned() } else { out }
     }
 
     fn write_policy(&self, out: &mut String) -> std::fmt::Result {
