@@ -166,6 +166,6 @@ fn policy_check_names_what_is_not_carried_out() {
     world.write("policy.d/staff.toml", &policy);
     let said = world.ok(&["policy", "check"]);
     let words = "warning: roaming-profiles.write-back is explained, and not carried out";
-    assert!(said.contains(words) && said.contains("1 warnings: good"), "{said}");
+    assert!(said.contains(words) && said.contains("1 warning: good"), "{said}");
     assert!(!said.contains("no-temporary-profiles"), "{said}");
 }

@@ -27,7 +27,7 @@ use crate::identity::{THIS_OS, computer_name};
 use crate::outcome::chain;
 use crate::rehearse::rehearse;
 use crate::settings::DirectorySettings;
-use crate::source;
+use crate::{source, words};
 
 pub(super) fn carry_out(command: Policy, settings: &Path, colour: bool) -> Answer {
     match command {
@@ -56,9 +56,13 @@ fn check(directory: Option<PathBuf>, path: &Path, colour: bool) -> Answer {
     let mut text = render(&diagnostics, text_of, colour);
     let objects = set.as_ref().map_or(0, |set| set.objects.len());
     idle.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+    let warned = words::count(warnings as u64, "warning");
     text.push_str(&match errors {
-        0 => format!("{objects} objects, {warnings} warnings: good\n"),
-        _ => format!("{errors} errors, {warnings} warnings: this set would be rejected whole\n"),
+        0 => format!("{}, {warned}: good\n", words::count(objects as u64, "object")),
+        _ => {
+            let errors = words::count(errors as u64, "error");
+            format!("{errors}, {warned}: this set would be rejected whole\n")
+        }
     });
     let exit = if set.is_some() { Exit::Ok } else { Exit::Policy };
     let text = if colour { text } else { super::plain(&text) };
