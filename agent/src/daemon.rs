@@ -553,7 +553,16 @@ fn at_start(agent: &mut Agent) -> Waiting {
 /// is asked on this occasion, if it is time.
 async fn next_exchange(agent: &mut Agent) -> Instant {
     agent.keep_warm().await;
-    Instant::now() + ONLINE_EXCHANGE
+    Instant::now() + until_probe(agent).unwrap_or(ONLINE_EXCHANGE).min(ONLINE_EXCHANGE)
+}
+
+/// How long until a share that is away is to be tried again: then, and not up to an exchange later.
+/// One whose time has passed waits for its exchange like the others.
+fn until_probe(agent: &Agent) -> Option<Duration> {
+    let now = agent.clock.unix_ms();
+    let caches = agent.status.users.values().flat_map(|user| &user.caches);
+    let probes = caches.filter_map(|cache| cache.next_probe_unix_ms).filter(|at| *at > now);
+    probes.min().map(|at| Duration::from_millis(u64::try_from(at - now).unwrap_or(0)))
 }
 
 /// When the next background sync is due; without one, far away.

@@ -78,3 +78,24 @@ fn what_is_no_network_folder_is_an_error_of_usage() {
     assert!(ran.code == 2 && ran.err.contains("'alice' is no SID"), "{}", ran.err);
     assert_eq!(world.homeport(&["doctor"]).code, 2);
 }
+
+#[test]
+fn the_directory_says_who_the_user_is() {
+    let world = World::new();
+    fs::create_dir_all(world.path("server/home/alice/Documents")).unwrap();
+    let path = r"\\files\home\alice\Documents";
+    let ran = world.homeport(&["doctor", path, "--user", "alice"]);
+    assert_eq!(ran.code, 4, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("the directory names no SID of 'alice'"), "{}", ran.err);
+    assert_eq!(world.homeport(&["doctor", path, "--user", "alice", "--sid", SID]).code, 0);
+    let named = "sAMAccountName: alice\n";
+    let sid = "objectSid:: AQUAAAAAAAUVAAAAAQAAAAIAAAADAAAA6QMAAA==\n";
+    world.write("corp.ldif", &support::LDIF.replace(named, &format!("{named}{sid}")));
+    let root = world.path("server/home");
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o311)).unwrap();
+    let ran = world.homeport(&["doctor", path, "--user", "alice"]);
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(ran.code, 5, "{}{}", ran.out, ran.err);
+    let entry = r"add at \\files\home: (A;;0x120089;;;S-1-5-21-1-2-3-1001)";
+    assert!(ran.out.contains(entry), "{}", ran.out);
+}

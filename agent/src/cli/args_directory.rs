@@ -43,10 +43,20 @@ pub struct Doctor {
     /// The network folder to check, part by part, as whoever runs this: '\\srv\share\folder'.
     #[arg(value_name = "PATH", required = true)]
     pub path: Option<String>,
+    /// The user whose rights count, with all groups, as the directory knows them. Root looks at the
+    /// share as this user, and at none without: nobody's files are opened as root.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     /// A SID of the user whose rights count, the one that is to be granted something first. May be
     /// given more than once. Everyone and Authenticated Users always count.
     #[arg(long = "sid", value_name = "SID")]
     pub sids: Vec<String>,
+    /// The account to become before the share is looked at; whoever started it found it out.
+    #[arg(long, hide = true, requires = "groups")]
+    pub uid: Option<u32>,
+    /// Its groups, the primary one first.
+    #[arg(long, hide = true, value_delimiter = ',', requires = "uid")]
+    pub groups: Vec<u32>,
 }
 
 /// `homeport doctor …`, of something else than a network folder.

@@ -247,6 +247,40 @@ pub(super) fn one(
     })
 }
 
+/// BUILTIN\Users, in which everybody is on every server of a domain.
+const USERS: &str = "S-1-5-32-545";
+
+/// Everybody whom a user is on a file server, as SIDs, the user first: of the export, or of the live
+/// directory now. Other built-in groups are those of the domain's controllers, and not of the server.
+pub(super) fn sids(settings: &Settings, user: &str) -> Result<Vec<String>, Stopped> {
+    let mut found = match &settings.directory {
+        DirectorySettings::File { path } => {
+            file::load(path).map_err(|error| Stopped::environment(&error))?.sids(user)
+        }
+        DirectorySettings::Ldap(ldap) => {
+            let connector = facts::connector(settings, ldap, draw());
+            let memory = tempfile::tempdir().map_err(|error| Stopped::environment(&error))?;
+            wait(settings, async {
+                let name = computer_name(settings);
+                let host = Host { name, os: THIS_OS, site: settings.computer.site.clone() };
+                let mut live = Live::new(connector, host, Clock::system(), memory.path(), draw());
+                live.refresh(Some(user), Duration::ZERO).await;
+                match live.error() {
+                    Some(error) => Err(unreachable(error)),
+                    None => Ok(live.remembered_sids(user)),
+                }
+            })?
+        }
+    };
+    found.retain(|sid| sid == USERS || !sid.starts_with("S-1-5-32-"));
+    if found.is_empty() {
+        let message = format!("the directory names no SID of '{user}'");
+        let hint = "check the name, or name the SIDs with --sid";
+        return Err(Stopped::new(message, hint, Exit::Environment));
+    }
+    Ok(found)
+}
+
 /// The operating system that a computer's account names.
 async fn operating_system(
     connector: &Connector,

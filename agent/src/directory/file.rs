@@ -461,8 +461,18 @@ impl Snapshot {
         self.netbios.get(dns_domain).cloned().unwrap_or_else(first)
     }
 
-    /// Names of all groups an account is in, through any nesting, as `DOMAIN\name`.
-    fn group_names(&self, index: u32) -> Names {
+    /// Everybody whom a user is, as SIDs: the user first, then the groups, nested ones included.
+    /// Empty for nobody who is known, and where the export has no SIDs.
+    pub fn sids(&self, name: &str) -> Vec<String> {
+        let user = self.user(name);
+        let index = user.and_then(|user| self.users.get(user.name.to_lowercase().as_str()));
+        let all = index.map(|index| self.with_groups(*index)).unwrap_or_default();
+        let sid = |index: u32| self.accounts[index as usize].sid.as_deref().map(str::to_owned);
+        all.into_iter().filter_map(sid).collect()
+    }
+
+    /// An account and all groups it is in, through any nesting.
+    fn with_groups(&self, index: u32) -> Vec<u32> {
         let mut seen = vec![index];
         let mut at = 0;
         let primary = self.primary_group(index);
@@ -475,6 +485,12 @@ impl Snapshot {
             }
             at += 1;
         }
+        seen
+    }
+
+    /// Names of all groups an account is in, through any nesting, as `DOMAIN\name`.
+    fn group_names(&self, index: u32) -> Names {
+        let seen = self.with_groups(index);
         let account = &self.accounts[index as usize];
         let mut names: Vec<String> = seen[1..].iter().map(|index| self.full_name(*index)).collect();
         let domain_group = match (account.primary_group, account.class) {
@@ -542,5 +558,19 @@ mod tests {
         for group in [r"X\Users", "Old"] {
             assert!(!groups.contains(&Principal::new(group)), "{groups:?}");
         }
+    }
+
+    #[test]
+    fn everybody_whom_a_user_is_has_a_sid() {
+        let text = "dn: CN=Users,CN=Builtin,DC=x,DC=y\nobjectClass: group\nsAMAccountName: Users\n\
+            objectSid:: AQIAAAAAAAUgAAAAIQIAAA==\nmember: CN=G,DC=x,DC=y\n\n\
+            dn: CN=G,DC=x,DC=y\nobjectClass: group\nsAMAccountName: g\nmember: CN=A,DC=x,DC=y\n\n\
+            dn: CN=A,DC=x,DC=y\nobjectClass: user\nsAMAccountName: a\n\
+            objectSid:: AQUAAAAAAAUVAAAAAQAAAAIAAAADAAAA6QMAAA==\n";
+        let found = parse(text.as_bytes()).unwrap();
+        let expected = ["S-1-5-21-1-2-3-1001", "S-1-5-32-545"];
+        assert_eq!(found.sids("A"), expected, "through a group that has none");
+        assert_eq!(found.sids(r"X\a"), expected);
+        assert!(found.sids("nobody").is_empty() && found.sids(r"other\a").is_empty());
     }
 }

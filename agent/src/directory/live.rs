@@ -156,6 +156,18 @@ impl Live {
         self.memory.user(&account).map(|user| self.memory.account_name(&user.value))
     }
 
+    /// Everybody whom a remembered user is, as SIDs: the user first, then the groups that have a name.
+    pub fn remembered_sids(&self, name: &str) -> Vec<String> {
+        let account = Account::parse(name).ok();
+        let Some(user) = account.and_then(|account| self.memory.user(&account)) else {
+            return Vec::new();
+        };
+        let is_of = |name: &str| user.value.groups.iter().any(|group| group == name);
+        let groups =
+            self.memory.groups.iter().filter(|(_, name)| name.value.as_deref().is_some_and(is_of));
+        user.value.sid.iter().cloned().chain(groups.map(|(sid, _)| sid.clone())).collect()
+    }
+
     /// Asks about this computer and the forest in time, so that no sign-in has to.
     pub async fn keep_warm(&mut self) {
         let _ = self.refresh(None, DIRECTORY_COMPUTER_FRESH).await; // nobody waits for the view

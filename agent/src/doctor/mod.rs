@@ -3,7 +3,7 @@
 //! [`directory`] does the looking, [`server`] at one server and [`account`] at what an account may
 //! see; [`judge`] makes findings of what was seen. Findings and their text are pure.
 //!
-//! The same for shares: [`share_look`] does the looking and [`smb_negotiate`] speaks to the server;
+//! The same for shares: [`share_look`] and [`share_smb_look`] do the looking and [`smb_negotiate`] speaks to the server;
 //! [`share_judge`] compares it with the table of [`share_needs`].
 
 pub mod account;
@@ -17,6 +17,8 @@ pub mod share_judge;
 pub mod share_look;
 pub mod share_needs;
 pub mod share_sddl;
+pub mod share_smb_look;
+pub mod share_smb_text;
 pub mod smb_negotiate;
 
 use std::fmt;

@@ -8,7 +8,6 @@ use homeport_policy::unc::Unc;
 use serde::Serialize;
 
 use super::share_access::Descriptor;
-use super::share_descriptor;
 use super::share_needs::Place;
 use super::smb_negotiate::Negotiated;
 
@@ -30,6 +29,8 @@ impl NtStatus {
     pub const BAD_NETWORK_PATH: Self = Self(0xc000_00be);
     /// Wrong name or secret, or no ticket.
     pub const LOGON_FAILURE: Self = Self(0xc000_006d);
+    /// The server lets nobody of that account in to the share.
+    pub const ACCESS_DENIED_TO_SHARE: Self = Self(0xc000_00ca);
     /// No answer in time.
     pub const IO_TIMEOUT: Self = Self(0xc000_00b5);
     /// The server is there, and refuses connections.
@@ -180,7 +181,8 @@ impl Caching {
 pub struct Referral {
     /// The part of the path that it is about.
     pub part: String,
-    /// Where it leads, in the order of the answer; only those that are enabled.
+    /// Where it leads, in the order of the answer; only those that are enabled. Empty where that is
+    /// not told.
     pub targets: Vec<String>,
 }
 
@@ -191,8 +193,8 @@ pub struct Tree {
     pub caching: Option<Caching>,
     /// Continuous availability.
     pub continuous: Option<bool>,
-    /// The share's own access list, in binary, or why it is not known.
-    pub list: Option<Result<Vec<u8>, String>>,
+    /// The share's own access list, or why it is not known.
+    pub list: Option<Result<Descriptor, String>>,
 }
 
 /// Whoever can look at a share as the user: a mount, or the helper program.
@@ -205,13 +207,13 @@ pub trait Look {
     fn open(&mut self, below: &[&str]) -> Seen;
     /// Lists a folder, at least its first entry.
     fn list(&mut self, below: &[&str]) -> Seen;
-    /// The security descriptor of a folder, in binary.
+    /// The security descriptor of a folder.
     ///
     /// # Errors
     /// Why it is not known.
-    fn descriptor(&mut self, below: &[&str]) -> Result<Vec<u8>, String>;
-    /// DFS referrals on the way, step by step.
-    fn referrals(&mut self) -> Vec<Referral>;
+    fn descriptor(&mut self, below: &[&str]) -> Result<Descriptor, String>;
+    /// DFS referrals on the way to a folder, step by step.
+    fn referrals(&mut self, below: &[&str]) -> Vec<Referral>;
 }
 
 /// Everything that was seen.
@@ -267,10 +269,8 @@ impl Facts {
         self.steps.push(Step { part: part.to_owned(), stage, seen });
     }
 
-    fn listed(&mut self, place: Place, part: &str, list: Result<Vec<u8>, String>) {
-        let parse =
-            |bytes: Vec<u8>| share_descriptor::parse(&bytes).map_err(|error| error.to_string());
-        self.lists.push(Listed { place, part: part.to_owned(), list: list.and_then(parse) });
+    fn listed(&mut self, place: Place, part: &str, list: Result<Descriptor, String>) {
+        self.lists.push(Listed { place, part: part.to_owned(), list });
     }
 
     /// Looks at the share and at each part of the path. A part that refuses stops nothing: that the
@@ -301,6 +301,6 @@ impl Facts {
             self.step(&part, Stage::List, eyes.list(now));
             self.listed(place, &part, eyes.descriptor(now));
         }
-        self.referrals = eyes.referrals();
+        self.referrals = eyes.referrals(below);
     }
 }

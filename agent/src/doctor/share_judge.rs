@@ -181,7 +181,12 @@ impl Judge<'_> {
             Stage::List => (mask::LIST, listed(|place| place != Place::Share)),
             _ => return None,
         };
-        let is_known = listed.is_some_and(|listed| listed.list.is_ok());
+        let known = listed.and_then(|listed| listed.list.as_ref().ok());
+        let grants = known.is_some_and(|list| right & !list.granted(&self.facts.sids) == 0);
+        if grants && step.stage != Stage::Tree && !self.knows_share_list() {
+            return Some(self.missing_in_share());
+        }
+        let is_known = known.is_some();
         let place = match (step.stage, listed) {
             (Stage::Tree, _) => Place::Share,
             (_, Some(listed)) => listed.place,
@@ -192,6 +197,25 @@ impl Judge<'_> {
             self.change(place, &step.part, &Change::Add(Ace::allow(who, row.mask, row.flags)));
         }
         Some(if step.stage == Stage::Tree { "Change".to_owned() } else { names(right) })
+    }
+
+    fn knows_share_list(&self) -> bool {
+        let lists = &self.facts.lists;
+        lists.iter().any(|listed| listed.place == Place::Share && listed.list.is_ok())
+    }
+
+    /// The folder's list grants what the server refuses, so the share's own, which only
+    /// administrators may read, is in the way.
+    fn missing_in_share(&mut self) -> String {
+        let mut names = self.facts.unc.parts();
+        let (server, share) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+        let part = format!(r"\\{server}\{share}");
+        if let Some(row) = need(Place::Share, Who::User) {
+            let who = self.facts.who.clone().unwrap_or_else(|| SOMEBODY.to_owned());
+            let entry = Ace::allow(who, row.mask, row.flags);
+            self.change(Place::Share, &part, &Change::Add(entry));
+        }
+        "Change in the share permissions".to_owned()
     }
 
     fn change(&mut self, place: Place, part: &str, change: &Change) {
@@ -320,7 +344,10 @@ impl Judge<'_> {
         }
         for referral in &self.facts.referrals {
             let targets = referral.targets.join(", ");
-            let found = format!("{} leads to {targets}", referral.part);
+            let found = match referral.targets.is_empty() {
+                true => format!("{} is a link to another place", referral.part),
+                false => format!("{} leads to {targets}", referral.part),
+            };
             self.findings.push(match referral.targets.len() {
                 0 | 1 => Finding::ok("dfs", found),
                 _ => {
@@ -357,6 +384,9 @@ fn hint(stage: Stage, status: Option<NtStatus>) -> &'static str {
         (Stage::Port, _) => "check that the server runs, and that no firewall closes port 445",
         (Stage::Dialect, _) => "raise the server to SMB 2 or later",
         (Stage::Session, _) => "check the user's ticket (`klist`) and the server's account",
+        (Stage::Open | Stage::List, Some(NtStatus::BAD_NETWORK_NAME)) => {
+            "a link on the way leads to a share that is not there: mend its target"
+        }
         (_, Some(NtStatus::BAD_NETWORK_NAME)) => "check the share's name; it may be renamed",
         (_, Some(NtStatus::NOT_FOUND | NtStatus::PATH_NOT_FOUND)) => {
             "check the name; somebody may have moved the folder"

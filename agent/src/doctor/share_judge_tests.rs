@@ -45,7 +45,7 @@ impl Look for Played {
 
     fn tree(&mut self) -> (Seen, Tree) {
         let list = match self.shown {
-            true => Ok(super::super::share_descriptor::tests::bytes(&self.lists[0])),
+            true => Ok(self.lists[0].clone()),
             false => Err("only administrators may".to_owned()),
         };
         let seen = match self.lists[0].granted(&sids()) {
@@ -64,14 +64,14 @@ impl Look for Played {
         self.tried(below.len(), mask::LIST)
     }
 
-    fn descriptor(&mut self, below: &[&str]) -> Result<Vec<u8>, String> {
+    fn descriptor(&mut self, below: &[&str]) -> Result<Descriptor, String> {
         match self.shown || self.granted(below.len()) & mask::READ_CONTROL != 0 {
-            true => Ok(super::super::share_descriptor::tests::bytes(&self.lists[below.len() + 1])),
+            true => Ok(self.lists[below.len() + 1].clone()),
             false => Err(NtStatus::ACCESS_DENIED.to_string()),
         }
     }
 
-    fn referrals(&mut self) -> Vec<Referral> {
+    fn referrals(&mut self, _: &[&str]) -> Vec<Referral> {
         Vec::new()
     }
 }
@@ -139,6 +139,21 @@ fn a_root_that_refuses_is_named_with_its_status_and_the_entry_that_mends_it() {
         mend(&mut played, &report);
         assert_eq!(judge(&looked(&mut played)).verdict, Verdict::Well);
     }
+}
+
+/// The helper may not read the share's own list; what it refuses shows all the same.
+#[test]
+fn share_permissions_that_nobody_may_read_are_named_when_the_folders_lists_grant_all() {
+    let mut lists = minimum();
+    lists[0] = share_sddl::parse(&format!("D:(A;;0x120116;;;{STAFF})")).unwrap();
+    let mut played = Played { lists, shown: false };
+    let report = judge(&looked(&mut played));
+    let first = report.first_failure.clone().unwrap();
+    assert_eq!(first.missing.as_deref(), Some("Change in the share permissions"));
+    let [change] = report.changes.as_slice() else { panic!("{report}") };
+    assert!(change.of_share, "{report}");
+    mend(&mut played, &report);
+    assert_eq!(judge(&looked(&mut played)).verdict, Verdict::Well);
 }
 
 /// Carries out what a report says.

@@ -1,5 +1,5 @@
 //! The looking of `homeport doctor '\\server\share\folder'`: the server over the network, and the share
-//! through the directory that holds it here. Each look has a deadline: a dead mount hangs in the kernel.
+//! through the directory that holds it here, or the helper (`share_smb_look.rs`). Each look has a deadline: a dead mount hangs in the kernel.
 #![expect(clippy::disallowed_methods, reason = "edge: looks at mounts")]
 #![expect(clippy::disallowed_types, reason = "edge: connects to the server")]
 
@@ -13,14 +13,17 @@ use std::sync::mpsc::channel;
 use homeport_policy::unc::Unc;
 use rustix::io::Errno;
 
+use super::share_access::Descriptor;
+use super::share_descriptor;
 use super::share_facts::{Facts, Look, NtStatus, Referral, Seen, Stage, Tree};
 use super::share_judge::{ShareReport, judge};
+use super::share_smb_look::{Helper, is_installed};
 use super::smb_negotiate::{NegotiateError, Negotiated, negotiate};
 use crate::clock::Clock;
 use crate::limits::{DESCRIPTOR_BYTES_MAX, DOCTOR_NAMES_MAX, DOCTOR_TIMEOUT};
 use crate::outcome::chain;
 use crate::plan::Remote;
-use crate::plan::mounts::locate;
+use crate::plan::mounts::{locate, over_smb};
 use crate::settings::{Mount, Settings};
 use crate::share::reach::{ReachError, stands};
 
@@ -158,15 +161,16 @@ impl Look for Mounted {
         }
     }
 
-    fn descriptor(&mut self, below: &[&str]) -> Result<Vec<u8>, String> {
+    fn descriptor(&mut self, below: &[&str]) -> Result<Descriptor, String> {
         let path = self.at(below).map_err(|seen| match seen {
             Seen::Unknown(why) | Seen::Well(why) | Seen::Failed { why, .. } => why,
         })?;
         let found = self.within(move || descriptor(&path));
-        found.unwrap_or_else(|| Err("no answer in time".to_owned()))
+        let bytes = found.unwrap_or_else(|| Err("no answer in time".to_owned()))?;
+        share_descriptor::parse(&bytes).map_err(|error| error.to_string())
     }
 
-    fn referrals(&mut self) -> Vec<Referral> {
+    fn referrals(&mut self, _: &[&str]) -> Vec<Referral> {
         Vec::new() // the kernel follows them, and does not say where
     }
 }
@@ -219,13 +223,22 @@ pub fn examine(
     facts.who = asked.sids.first().cloned();
     let mounts = settings.map(|settings| settings.mounts.as_slice()).unwrap_or_default();
     let found = locate(mounts, &asked.unc);
-    facts.by_smb = found.as_ref().map_or(true, |remote| is_smb(&remote.mount));
+    facts.by_smb =
+        found.as_ref().map_or(true, |remote| remote.smb.is_some() || is_smb(&remote.mount));
     let said = server(&mut facts, clock, chance);
     if let Some(said) = said {
         facts.other_names = other_names(&asked.unc, mounts, said.guid, chance);
         facts.negotiated = Some(said);
     }
+    let over_smb = match (&found, settings.map(|settings| &settings.smb)) {
+        (Ok(remote), _) => remote.smb.as_deref().cloned(),
+        (Err(_), Some(smb)) if is_installed(smb) => {
+            over_smb(&asked.unc, smb).smb.map(|share| *share)
+        }
+        (Err(_), _) => None,
+    };
     match found {
+        _ if let Some(share) = over_smb => facts.look(&mut Helper::new(share)),
         Ok(remote) => {
             let below = mounted_at(mounts, &asked.unc).unwrap_or_default();
             facts.look(&mut Mounted { remote, depth: below, hangs: false });

@@ -49,8 +49,9 @@ pub fn locate(mounts: &[Mount], unc: &Unc) -> Result<Remote, Unmapped> {
     })
 }
 
-/// A network folder that is not mounted. Its paths are names for messages, and lead nowhere.
-fn over_smb(unc: &Unc, smb: &SmbSettings) -> Remote {
+/// A network folder that is not mounted, through the helper. Its paths are names for messages, and
+/// lead nowhere.
+pub fn over_smb(unc: &Unc, smb: &SmbSettings) -> Remote {
     let mut parts = unc.parts().map(str::to_owned);
     let (server, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let path: PathBuf = unc.as_str().replace('\\', "/").into();

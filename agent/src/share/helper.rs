@@ -8,6 +8,7 @@
 //! failed with `TimedOut`; what it was about is unknown then, never absent.
 
 mod file;
+mod look;
 mod pool;
 mod process;
 mod volume;
@@ -17,10 +18,15 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use look::Is;
 pub use volume::SmbVolume;
 
 use crate::plan::{Remote, SmbShare};
 use crate::share::reach::ReachError;
+
+/// How often a look at a folder goes to the server and back: it is opened, asked about and closed, one
+/// after the other (`cli_qpathinfo2` of libsmbclient). The lab's slow link shows whether that holds.
+pub const LOOK_ROUND_TRIPS: u32 = 3;
 
 /// Where the program is, and how long it may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +66,31 @@ impl Start {
     }
 }
 
+/// What a server refused, with its own status.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct Refused {
+    /// MS-ERREF 2.3; 0 where the server had no part in it.
+    pub status: u32,
+    /// The same as an error of this system.
+    pub source: io::Error,
+}
+
+impl From<io::Error> for Refused {
+    /// Takes the status along that a connection failed with.
+    fn from(source: io::Error) -> Self {
+        let mut status = 0;
+        // An error in an error of this kind is not its source.
+        let mut inner = source.get_ref();
+        while let Some(error) = inner {
+            let refused = error.downcast_ref::<Self>();
+            status = refused.map_or(status, |refused| refused.status);
+            inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        }
+        Self { status, source }
+    }
+}
+
 /// The share of an exchange, if it is one of this kind. Nothing is asked of the server yet.
 ///
 /// # Errors
@@ -67,6 +98,15 @@ impl Start {
 pub fn of(remote: &Remote) -> io::Result<Option<SmbVolume>> {
     let share = remote.smb.as_deref().cloned();
     share.map(|share| SmbVolume::new(Start::new(share))).transpose()
+}
+
+/// Connects to the share of a folder.
+///
+/// # Errors
+/// [`ReachError::Open`]
+pub fn connect(volume: &SmbVolume, remote: &Remote) -> Result<(), ReachError> {
+    let path = || remote.path.clone();
+    volume.connect().map_err(|refused| ReachError::Open { path: path(), source: refused.source })
 }
 
 /// Makes sure that the folder of a share can be used; with `create` makes what is missing of it.

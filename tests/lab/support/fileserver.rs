@@ -27,7 +27,7 @@ pub const ACCOUNTS: [(&str, u32); 2] = [("alice", 11_001), ("bob", 11_002)];
 const SHARES: [(&str, &str); 3] = [
     ("home", ""),
     ("exact", "case sensitive = yes\n"),
-    ("guarded", "vfs objects = acl_xattr\nacl_xattr:ignore system acls = yes\n"),
+    ("guarded", "vfs objects = acl_xattr\nacl_xattr:ignore system acls = yes\nadmin users = bob\n"),
 ];
 
 pub struct FileServer {
@@ -145,9 +145,22 @@ impl FileServer {
 
     /// Sets the access list of an entry, as the owner, with SIDs or names.
     pub fn set_acl(&self, share: &str, path: &str, acl: &str) {
+        self.set_acl_as("alice", share, path, acl);
+    }
+
+    /// The same as somebody else. Bob administers `guarded`.
+    pub fn set_acl_as(&self, who: &str, share: &str, path: &str, acl: &str) {
         let mut command = program("smbcacls");
         command.args(["-s", "/dev/null", "-m", "SMB3", &format!("//{HOST}/{share}"), path]);
-        run(command.args(["-U", &format!("alice%{PASSWORD}"), "-S", acl]));
+        run(command.args(["-U", &format!("{who}%{PASSWORD}"), "-S", acl]));
+    }
+
+    /// The SID of an account.
+    pub fn sid(&self, name: &str) -> String {
+        let mut command = program("pdbedit");
+        let said = run(command.arg("-s").arg(self.settings()).args(["-L", "-v", "-u", name]));
+        let line = said.lines().find_map(|line| line.strip_prefix("User SID:"));
+        line.unwrap_or_else(|| panic!("no SID of {name}: {said}")).trim().to_owned()
     }
 
     fn settings(&self) -> PathBuf {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::Start;
 use super::wire::{self, Connect, FRAME_MAX, Frame, Reply, Request};
+use super::{Refused, Start};
 
 /// How much one pipe holds, so that a frame does not need dozens of turns. An unprivileged process
 /// may ask for so much.
@@ -30,6 +30,8 @@ pub struct Process {
     /// No answer is to be expected of it any more, or of its connection.
     worn: bool,
     retired: bool,
+    /// What the server said when it last refused something.
+    status: u32,
 }
 
 /// Until when something may last.
@@ -83,7 +85,8 @@ impl Process {
             let _ = rustix::pipe::fcntl_setpipe_size(fd, PIPE_BYTES);
         }
         let (frame, buffer) = (Frame::default(), Vec::new());
-        let mut process = Self { child, to, from, frame, buffer, worn: false, retired: false };
+        let mut process =
+            Self { child, to, from, frame, buffer, worn: false, retired: false, status: 0 };
         let timeout_ms = u32::try_from(start.limits.answer.as_millis()).unwrap_or(u32::MAX);
         let connect = Connect {
             server: &share.server,
@@ -96,8 +99,17 @@ impl Process {
             must_encrypt: share.must_encrypt,
             timeout_ms,
         };
-        process.done(&Request::Connect(connect), start.limits.connect)?;
+        let connected = process.done(&Request::Connect(connect), start.limits.connect);
+        connected.map_err(|source| match process.status {
+            0 => source,
+            status => io::Error::new(source.kind(), Refused { status, source }),
+        })?;
         Ok(process)
+    }
+
+    /// What the server said when it last refused something (MS-ERREF 2.3); 0 where it said nothing.
+    pub fn status(&self) -> u32 {
+        self.status
     }
 
     /// Nothing more is to be asked of it, through no fault of the server's.
@@ -154,6 +166,7 @@ impl Process {
     /// What the server says; `TimedOut`; `InvalidData` when it is no answer.
     pub fn receive(&mut self, within: Duration) -> io::Result<Reply<'_>> {
         let deadline = Deadline(Instant::now() + within);
+        self.status = 0;
         // Until the answer is understood, nobody knows what would come next.
         let was_worn = std::mem::replace(&mut self.worn, true);
         let mut length = [0; 4];
@@ -168,6 +181,7 @@ impl Process {
             Reply::Failed { errno, status, what } => {
                 let error = io::Error::from_raw_os_error(errno);
                 self.worn = was_worn || is_end(&error);
+                self.status = status;
                 tracing::debug!(what, errno, status, "The file server refused.");
                 Err(error)
             }

@@ -26,9 +26,9 @@ static EXCHANGES: Once = Once::new();
 /// A folder of a share, open.
 #[derive(Clone, Debug)]
 pub struct SmbVolume {
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     /// Below the share, with `/`.
-    root: Arc<str>,
+    pub(super) root: Arc<str>,
 }
 
 impl SmbVolume {
@@ -96,19 +96,6 @@ impl SmbVolume {
             }
         }
         Ok(())
-    }
-
-    /// Owner, group and access list of an entry below the root, in libsmbclient's words.
-    ///
-    /// # Errors
-    /// As the server.
-    pub fn security(&self, path: &str) -> io::Result<String> {
-        let path = joined(&self.root, path)?;
-        let mut process = self.pool.take()?;
-        match process.ask(&Request::Security { path: &path }, self.pool.start().limits.call)? {
-            Reply::Text(text) => Ok(text.to_owned()),
-            _ => Err(process.odd()),
-        }
     }
 
     /// Waits until something changes in the root or below it; gives what, as far as the server says.
@@ -307,7 +294,7 @@ impl Folder for SmbFolder {
 }
 
 /// A path with one name more.
-fn joined(path: &str, name: &str) -> io::Result<String> {
+pub(super) fn joined(path: &str, name: &str) -> io::Result<String> {
     let joined = match path {
         "" => name.to_owned(),
         path => format!("{path}/{name}"),
